@@ -1,0 +1,111 @@
+"""A table with its schema: checked once when it is built, trusted after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from leanrisk.core.errors import SchemaError
+from leanrisk.core.schema import Kind, Role, Schema
+
+_MODEL_ROLES = (Role.FEATURE, Role.PROTECTED)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A Polars frame that holds at least the schema's columns, in the dtypes that `conform` gives them.
+
+    Build it with `leanrisk.data.load`, which checks the contract; the constructor itself only checks that the columns
+    are there. numeric: Float32 (null = missing); category, text: String; date, time: Date or Datetime (numeric for a
+    time that counts, such as a year or a step).
+    """
+
+    frame: pl.DataFrame
+    schema: Schema
+
+    def __post_init__(self) -> None:
+        lost = [column.name for column in self.schema.columns if column.name not in self.frame.columns]
+        if lost:
+            raise SchemaError(f"A dataset holds every column of its schema: '{lost[0]}' is missing. Mend the schema.")
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.frame.height
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the feature columns, in schema order."""
+        return self.schema.features
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.float32]:
+        """Outcomes: 1.0 = bad, 0.0 = good, NaN = unlabelled; shape (rows,). Raises `SchemaError` without a target."""
+        target = self.schema.target
+        if target is None:
+            raise SchemaError("Outcomes need a target column: the schema has none. Give a column the role 'target'.")
+        return outcome_labels(self.frame[target], self.schema)
+
+    @property
+    def labelled(self) -> Dataset:
+        """The rows whose outcome is known."""
+        known = ~np.isnan(self.labels)
+        return self if bool(known.all()) else self.where(known)
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Dataset:
+        """Return the rows where `mask` (shape (rows,)) is true."""
+        return replace(self, frame=self.frame.filter(pl.Series(mask)))
+
+    def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.uint32]) -> Dataset:
+        """Return the rows at these positions, in that order."""
+        return replace(self, frame=self.frame[rows])
+
+    def keeping(self, features: Iterable[str]) -> Dataset:
+        """Return the same rows with only these features visible to models."""
+        return replace(self, schema=self.schema.keeping(features))
+
+
+def outcome_labels(target: pl.Series, schema: Schema) -> npt.NDArray[np.float32]:
+    """Return 1.0 / 0.0 / NaN for bad / good / neither, by the schema's `positive` and `negative` values.
+
+    Values are compared as text where the column is text and as numbers otherwise (booleans count as 0 and 1).
+    """
+    bad = _member(target, schema.positive)
+    good = _member(target, schema.negative) if schema.negative else target.is_not_null() & ~bad
+    labels = np.full(target.len(), np.nan, dtype=np.float32)
+    labels[good.to_numpy()] = 0.0
+    labels[bad.to_numpy()] = 1.0
+    return labels
+
+
+def _member(target: pl.Series, values: tuple[str | int | float | bool, ...]) -> pl.Series:
+    if target.dtype in (pl.String, pl.Categorical, pl.Enum):
+        mask = target.cast(pl.String).is_in([str(value) for value in values])
+    else:
+        numbers = [float(value) for value in values if not isinstance(value, str)]
+        mask = target.cast(pl.Float64).is_in(numbers)
+    return mask.fill_null(False)
+
+
+def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return the schema's columns of `frame`, cast to the dtypes a `Dataset` promises; values that do not cast become null.
+
+    Missing codes stay as they are: the encoder gives each a value of its own.
+    """
+    return frame.select(
+        pl.col(column.name).cast(dtype, strict=False) if (dtype := _dtype(column.kind, column.role)) else column.name
+        for column in schema.columns
+    )
+
+
+def _dtype(kind: Kind, role: Role) -> type[pl.DataType] | None:
+    if role not in _MODEL_ROLES:
+        return None
+    if kind is Kind.NUMERIC:
+        return pl.Float32
+    return pl.String if kind in (Kind.CATEGORY, Kind.TEXT) else None

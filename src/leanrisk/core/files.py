@@ -1,0 +1,91 @@
+"""Writing so that a reader sees the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from leanrisk.core.errors import OutputError
+
+_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on a clean exit it is flushed to disk and renamed over `path`.
+
+    Whatever stood at `path` survives any failure, a full disk included.
+    Raises `OutputError` where the folder or the disk refuses the write.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise _refused(target, error) from error
+    part = Path(name)
+    try:
+        yield part
+        _flush(part)
+        part.chmod(0o644)
+        os.replace(part, target)
+        _flush(target.parent)
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text to `path` in one step (see `replacing`)."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON in one step; NaN and infinity are refused, since JSON has neither."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def writable_folder(path: Path | str) -> Path:
+    """Return `path` as an existing folder that can be written to, making it if needed; raises `OutputError`."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _refused(folder, error) from error
+    return folder
+
+
+def sha256_of(path: Path | str) -> str:
+    """Return the SHA-256 of a file as 64 hex digits, read in blocks."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _refused(path: Path, error: OSError) -> OutputError:
+    reason = error.strerror or str(error)
+    return OutputError(
+        f"A result must be writable: cannot write '{path}' ({reason}). Choose another folder or free some space; "
+        "nothing that stood there was changed."
+    )

@@ -1,0 +1,91 @@
+"""The arrays that models and the exported graph take, and the fields that say how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MISSING = 0
+"""Category code of a null."""
+UNSEEN = 1
+"""Category code of a level that training did not hold."""
+FIRST_LEVEL = 2
+"""Category code of the first known level; the others follow in order."""
+
+
+@dataclass(frozen=True)
+class NumericField:
+    """A numeric column: sorted quantile `edges` (float32, at least 2) and special `codes` that are values of their own."""
+
+    name: str
+    edges: tuple[float, ...]
+    codes: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class CategoryField:
+    """A category column: its known `levels`, most frequent first; level k has the code `FIRST_LEVEL + k`."""
+
+    name: str
+    levels: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of codes, the missing and the unseen one included."""
+        return FIRST_LEVEL + len(self.levels)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Every field a model reads, in the column order of `Inputs`."""
+
+    numeric: tuple[NumericField, ...]
+    category: tuple[CategoryField, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Field names: numeric first, then category, as in `Inputs`."""
+        return tuple(entry.name for entry in (*self.numeric, *self.category))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; floats survive the round trip exactly."""
+        return {
+            "numeric": [{"name": f.name, "edges": list(f.edges), "codes": list(f.codes)} for f in self.numeric],
+            "category": [{"name": f.name, "levels": list(f.levels)} for f in self.category],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Fields:
+        """Return the fields that `to_dict` wrote."""
+        return cls(
+            numeric=tuple(
+                NumericField(str(f["name"]), tuple(map(float, f["edges"])), tuple(map(float, f["codes"])))
+                for f in values["numeric"]
+            ),
+            category=tuple(CategoryField(str(f["name"]), tuple(map(str, f["levels"]))) for f in values["category"]),
+        )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Rows as a model takes them: `numeric` float32 (rows, F) with NaN for missing, `category` int64 codes (rows, C)."""
+
+    numeric: npt.NDArray[np.float32]
+    category: npt.NDArray[np.int64]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.numeric.shape[0])
+
+    def take(self, rows: npt.NDArray[Any] | slice) -> Inputs:
+        """Return these rows (positions, a mask or a slice)."""
+        return Inputs(self.numeric[rows], self.category[rows])
+
+    def matrix(self) -> npt.NDArray[np.float32]:
+        """Return one float32 matrix (rows, F + C), category codes as numbers; this copies."""
+        return np.concatenate([self.numeric, self.category.astype(np.float32)], axis=1)
