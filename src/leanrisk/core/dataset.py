@@ -11,7 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.errors import SchemaError
-from leanrisk.core.schema import Kind, Role, Schema
+from leanrisk.core.schema import Column, Kind, Role, Schema
 
 _MODEL_ROLES = (Role.FEATURE, Role.PROTECTED)
 
@@ -97,15 +97,20 @@ def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
     Missing codes stay as they are: the encoder gives each a value of its own.
     """
-    return frame.select(
-        pl.col(column.name).cast(dtype, strict=False) if (dtype := _dtype(column.kind, column.role)) else column.name
-        for column in schema.columns
-    )
+    return frame.select(_conformed(frame[column.name], column) for column in schema.columns)
 
 
-def _dtype(kind: Kind, role: Role) -> type[pl.DataType] | None:
-    if role not in _MODEL_ROLES:
-        return None
-    if kind is Kind.NUMERIC:
-        return pl.Float32
-    return pl.String if kind in (Kind.CATEGORY, Kind.TEXT) else None
+def level_text(column: pl.Series) -> pl.Series:
+    """Return a category column as String, so that a level reads the same from every file: a whole float loses its ".0"."""
+    if not column.dtype.is_float():
+        return column.cast(pl.String)
+    whole = column.is_finite() & (column == column.floor())
+    return column.cast(pl.String).zip_with(~whole.fill_null(False), column.cast(pl.Int64, strict=False).cast(pl.String))
+
+
+def _conformed(values: pl.Series, column: Column) -> pl.Series:
+    if column.role not in _MODEL_ROLES:
+        return values
+    if column.kind is Kind.NUMERIC:
+        return values.cast(pl.Float32, strict=False)
+    return level_text(values) if column.kind in (Kind.CATEGORY, Kind.TEXT) else values

@@ -89,3 +89,43 @@ class Inputs:
     def matrix(self) -> npt.NDArray[np.float32]:
         """Return one float32 matrix (rows, F + C), category codes as numbers; this copies."""
         return np.concatenate([self.numeric, self.category.astype(np.float32)], axis=1)
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """Rows as weighted look-ups in one embedding table: `index` int32 and `weight` float32, both (rows, 2 F + C).
+
+    Numeric field f reads two neighbouring knots (columns 2 f and 2 f + 1) whose weights add up to one; a category reads
+    one row of the table with weight one.
+    """
+
+    index: npt.NDArray[np.int32]
+    weight: npt.NDArray[np.float32]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.index.shape[0])
+
+    def take(self, rows: npt.NDArray[Any] | slice) -> Lookups:
+        """Return these rows (positions, a mask or a slice)."""
+        return Lookups(self.index[rows], self.weight[rows])
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Where each field's rows stand in the embedding table.
+
+    A numeric field owns, in order: one row for missing, one for each special code, one for each edge (its knots).
+    A category field owns one row for each of its codes.
+    """
+
+    starts: tuple[int, ...]
+    size: int
+
+    @classmethod
+    def of(cls, fields: Fields) -> TableLayout:
+        """Return the layout of `fields`, numeric fields first, as in `Inputs`."""
+        lengths = [1 + len(f.codes) + len(f.edges) for f in fields.numeric] + [f.size for f in fields.category]
+        starts = [0, *np.cumsum(lengths).tolist()]
+        return cls(starts=tuple(starts[:-1]), size=starts[-1])
