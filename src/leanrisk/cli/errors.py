@@ -38,7 +38,6 @@ _EXTRAS = {
     "optbinning": "scorecard",
     "optuna": "train",
     "pandas": "train",
-    "plotly": "report",
     "safetensors": "train",
     "sklearn": "train",
     "torch": "train",
@@ -108,7 +107,8 @@ def _explained(error: Exception, *, debug: bool) -> tuple[int, str]:
             f"Install it: pip install 'leanrisk[{extra}]'."
         )
     hint = "" if debug else " Repeat the command with --debug to see where."
-    return DEFECT, f"{type(error).__name__}: {error}. This is a defect in LeanRisk, not in your input.{hint}"
+    what = f"{type(error).__name__}: {error}".rstrip(" .:")
+    return DEFECT, f"{what}. This is a defect in LeanRisk, not in your input.{hint}"
 
 
 def _as_record(error: Exception, message: str, code: int) -> dict[str, Any]:
