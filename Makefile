@@ -50,4 +50,4 @@ bench: $(INSTALLED) ## run every benchmark of benchmarks/ (BENCH_PRESET=smoke fo
 	$(BIN)/leanrisk bench --all --preset $(BENCH_PRESET)
 
 docs: $(INSTALLED) ## run every example of the README, the guide and the docstrings
-	$(BIN)/python -m pytest --quiet README.md docs src
+	$(BIN)/python -m pytest --quiet README.md $(wildcard docs) src

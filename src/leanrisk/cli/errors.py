@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from leanrisk.core.errors import DataError, LeanRiskError
+from leanrisk.core.files import system_code
 
 USER_ERROR = 2
 DEFECT = 1
@@ -98,9 +99,9 @@ def _explained(error: Exception, *, debug: bool) -> tuple[int, str]:
         return error.exit_code, error.format_message()
     if isinstance(error, MemoryError):
         return USER_ERROR, "The job must fit in memory: it does not. Take fewer rows, or a machine with more memory."
-    if isinstance(error, OSError) and error.errno in _WAYS_OUT:
-        where = f"'{error.filename}'" if error.filename else "a file"
-        return USER_ERROR, f"The system refuses {where}: {error.strerror}. {_WAYS_OUT[error.errno]}"
+    if (refusal := system_code(error)) in _WAYS_OUT:
+        where = f"'{name}'" if (name := getattr(error, "filename", None)) else "a file"
+        return USER_ERROR, f"The system refuses {where}: {os.strerror(refusal)}. {_WAYS_OUT[refusal]}"
     if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").partition(".")[0])):
         return USER_ERROR, (
             f"This command needs the package '{error.name}', which is not installed. "

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from leanrisk.core.errors import OutputError
 
 _BLOCK = 1 << 20
+_RUST_CODE = re.compile(r"\(os error (\d+)\)")
 
 
 @contextlib.contextmanager
@@ -37,7 +39,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         part.chmod(0o644)
         os.replace(part, target)
         _flush(target.parent)
-    except OSError as error:
+    except Exception as error:
+        if system_code(error) is None:
+            raise
         raise _refused(target, error) from error
     finally:
         part.unlink(missing_ok=True)
@@ -75,6 +79,17 @@ def sha256_of(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def system_code(error: Exception) -> int | None:
+    """Return the operating system's number for this failure (such as `errno.ENOSPC`), or None if it is none of its.
+
+    Polars wraps a full disk in a `ComputeError` and says the number only in its text, as Rust does: "(os error 28)".
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = _RUST_CODE.search(str(error))
+    return int(told[1]) if told else None
+
+
 def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -83,8 +98,9 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _refused(path: Path, error: OSError) -> OutputError:
-    reason = error.strerror or str(error)
+def _refused(path: Path, error: Exception) -> OutputError:
+    code = system_code(error)
+    reason = os.strerror(code) if code is not None else str(error)
     return OutputError(
         f"A result must be writable: cannot write '{path}' ({reason}). Choose another folder or free some space; "
         "nothing that stood there was changed."
