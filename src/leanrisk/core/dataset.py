@@ -73,8 +73,11 @@ class Dataset:
 def outcome_labels(target: pl.Series, schema: Schema) -> npt.NDArray[np.float32]:
     """Return 1.0 / 0.0 / NaN for bad / good / neither, by the schema's `positive` and `negative` values.
 
-    Values are compared as text where the column is text and as numbers otherwise (booleans count as 0 and 1).
+    Values are compared as text where the column is text and as numbers otherwise (booleans count as 0 and 1). Where both
+    lists are empty the target is an amount, and its own values come back (float32, null = NaN).
     """
+    if not schema.positive and not schema.negative:
+        return target.cast(pl.Float32, strict=False).fill_null(float("nan")).to_numpy()
     bad = _member(target, schema.positive)
     good = _member(target, schema.negative) if schema.negative else target.is_not_null() & ~bad
     labels = np.full(target.len(), np.nan, dtype=np.float32)

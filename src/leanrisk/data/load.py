@@ -1,0 +1,42 @@
+"""From a file or a frame to a checked `Dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from leanrisk.core.dataset import Dataset, conform
+from leanrisk.core.errors import DataError
+from leanrisk.core.schema import Column, Kind, Role, Schema
+from leanrisk.data.contract import check
+from leanrisk.data.dates import parsed_dates
+from leanrisk.data.read import read_table, to_frame
+
+_DATED = (Role.FEATURE, Role.PROTECTED, Role.TIME, Role.OUTCOME_TIME)
+
+
+def load(source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = True) -> Dataset:
+    """Return the table at `source` as a `Dataset`, checked against `schema` and cast to its kinds.
+
+    Raises `DataError` with every fault at once. Extra columns are dropped and the order is the schema's. With
+    `labelled=False`, columns that only training needs may be absent; they come as nulls.
+    """
+    frame = read_table(source) if isinstance(source, Path | str) else to_frame(source)
+    faults = check(frame, schema, labelled=labelled)
+    if faults:
+        raise DataError(faults)
+    absent = [column.name for column in schema.columns if column.name not in frame.columns]
+    frame = frame.with_columns(pl.lit(None).alias(name) for name in absent)
+    frame = frame.with_columns(_readable(frame[column.name], column) for column in schema.columns)
+    return Dataset(conform(frame, schema), schema)
+
+
+def _readable(values: pl.Series, column: Column) -> pl.Series:
+    if values.dtype == pl.String:
+        if column.kind is Kind.DATE and column.role in _DATED:
+            dates = parsed_dates(values)
+            return values.cast(pl.Date, strict=False) if dates is None else dates
+        if column.kind is Kind.NUMERIC and column.role in (Role.FEATURE, Role.PROTECTED):
+            return values.str.strip_chars()
+    return values
