@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 from leanrisk.cli.errors import Terminated, guarded
 from leanrisk.core.version import __version__
@@ -62,11 +62,13 @@ def loaded(name: str) -> Command:
     """Return the command `name`, imported now, with the switches `--json` and `--debug` that all commands take."""
     module, attribute = COMMANDS[name].home.split(":")
     found = getattr(import_module(module), attribute)
-    if not isinstance(found, typer.Typer):
+    if isinstance(found, typer.Typer):
+        # A group stays one even while it holds a single command, which `get_command` would put in its place.
+        command: Command = get_group(found)
+    else:
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         single.command(name)(found)
-        found = single
-    command = get_command(found)
+        command = get_command(single)
     command.name = name
     _add_switches(command)
     return command
