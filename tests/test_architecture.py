@@ -39,7 +39,7 @@ def test_a_public_name_is_loaded_on_first_use_and_stays():
 
 def test_help_loads_no_numbers():
     loaded = loaded_by("from leanrisk.cli.main import main\nassert main(['--help']) == 0")
-    assert loaded.isdisjoint({"numpy", "polars", "onnxruntime", *TRAINING_ONLY})
+    assert loaded.isdisjoint({"numpy", "polars", "onnxruntime", "rich", *TRAINING_ONLY})
 
 
 def test_the_core_imports_numpy_polars_and_the_standard_library_only():

@@ -26,6 +26,11 @@ def test_help_lists_every_command(capsys):
     assert all(name in shown for name in COMMANDS)
 
 
+def test_a_group_of_one_command_keeps_its_word(capsys):
+    assert main(["simulate", "sme", "--help"]) == 0
+    assert "Usage: leanrisk simulate sme" in capsys.readouterr().out
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"leanrisk {__version__}\n"

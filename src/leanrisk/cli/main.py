@@ -17,8 +17,12 @@ from leanrisk.cli.errors import Terminated, guarded
 from leanrisk.core.version import __version__
 
 if TYPE_CHECKING:
-    # Typer carries its own copy of Click and exports neither of these two names.
-    from typer._click import Command, Context
+    # Typer carries its own copy of Click and exports none of these names.
+    from typer._click import Command, Context, HelpFormatter
+
+
+# Help in plain text: drawing it with Rich more than doubles the time until it stands on the screen.
+_PLAIN = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,13 @@ class CommandTable(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         for name, entry in COMMANDS.items():
-            self.add_command(TyperCommand(name=name, help=entry.line, rich_help_panel=entry.panel))
+            self.add_command(TyperCommand(name=name, help=entry.line))
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write one section per heading, in the order of the table."""
+        for panel in dict.fromkeys(entry.panel for entry in COMMANDS.values()):
+            with formatter.section(panel):
+                formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items() if entry.panel == panel])
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
         """Return the real command in place of its line; raises a usage error for an unknown name."""
@@ -64,9 +74,10 @@ def loaded(name: str) -> Command:
     found = getattr(import_module(module), attribute)
     if isinstance(found, typer.Typer):
         # A group stays one even while it holds a single command, which `get_command` would put in its place.
+        found.rich_markup_mode = _PLAIN
         command: Command = get_group(found)
     else:
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single = typer.Typer(add_completion=False, rich_markup_mode=_PLAIN)
         single.command(name)(found)
         command = get_command(single)
     command.name = name
@@ -99,7 +110,7 @@ app = typer.Typer(
     cls=CommandTable,
     add_completion=False,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    rich_markup_mode=_PLAIN,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
