@@ -13,7 +13,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Six narrow blocks over eight latent tokens; most parameters sit in the table of knots, where a row reads only a few.
     "tiny": {"body": "transformer", "width": 48, "blocks": 6, "heads": 2, "tokens": 8, "expansion": 2},
     # The same table read into two dense layers: no attention, for where microseconds count.
-    "swift": {"body": "mlp", "width": 24, "blocks": 2, "heads": 1, "tokens": 8, "expansion": 2, "hidden": 128},
+    "swift": {"body": "mlp", "width": 24, "blocks": 2, "heads": 1, "tokens": 8, "expansion": 2, "hidden": 64, "members": 4},
     # The size of a BERT-base, for a machine with a GPU; on a CPU it serves as a teacher or not at all.
     "base": {"body": "transformer", "width": 768, "blocks": 12, "heads": 12, "tokens": 16, "expansion": 4},
 }
@@ -35,7 +35,8 @@ class RiskTransformerConfig(PreTrainedConfig):  # type: ignore[misc]
         heads: int = 2,
         tokens: int = 8,
         expansion: int = 2,
-        hidden: int = 128,
+        hidden: int = 64,
+        members: int = 1,
         dropout: float = 0.0,
         **extra: Any,
     ) -> None:
@@ -43,6 +44,8 @@ class RiskTransformerConfig(PreTrainedConfig):  # type: ignore[misc]
             raise ConfigError(f"width must be a multiple of heads: {width} is not one of {heads}. Change either.")
         if body not in ("transformer", "mlp"):
             raise ConfigError(f"body must be 'transformer' or 'mlp': it is {body!r}. Choose one of them.")
+        if body == "transformer" and members != 1:
+            raise ConfigError(f"Only the 'mlp' body holds several members: members is {members}. Set it to 1.")
         super().__init__(**extra)
         self.table_rows = table_rows
         self.lookup_tokens = list(lookup_tokens)
@@ -53,6 +56,7 @@ class RiskTransformerConfig(PreTrainedConfig):  # type: ignore[misc]
         self.tokens = tokens
         self.expansion = expansion
         self.hidden = hidden
+        self.members = members
         self.dropout = dropout
 
 

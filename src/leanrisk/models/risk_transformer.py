@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,10 +17,14 @@ from leanrisk.models.risk_config import RiskTransformerConfig
 
 @dataclass
 class RiskOutput(ModelOutput):  # type: ignore[misc]
-    """`logits`: (rows,), log-odds of bad, or the standardised value in regression. `states`: (rows, features of the head)."""
+    """What the network says of each row.
+
+    `logits`: (rows,), log-odds of bad, or the standardised value in regression: the mean over members.
+    `member_logits`: (members, rows); each member is taught by itself, so that they stay different.
+    """
 
     logits: Tensor | None = None
-    states: Tensor | None = None
+    member_logits: Tensor | None = None
 
 
 class Attention(nn.Module):
@@ -71,30 +76,56 @@ class TransformerBody(nn.Module):
         self.out_features = config.width
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return (rows, width) for tokens (rows, tokens, width)."""
+        """Return (1, rows, width) for tokens (rows, tokens, width)."""
         tokens = tokens + self.position
         for block in self.blocks:
             tokens = block(tokens)
-        return torch.as_tensor(self.norm(tokens.mean(dim=1)))
+        return torch.as_tensor(self.norm(tokens.mean(dim=1))).unsqueeze(0)
+
+
+class MemberLinear(nn.Module):
+    """One linear layer for each member of a packed ensemble: (members, rows, in) -> (members, rows, out)."""
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew: Glorot's uniform range, member by member."""
+        bound = math.sqrt(6 / sum(self.weight.shape[1:]))
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Return each member's product with its own weights."""
+        return torch.matmul(states, self.weight) + self.bias
 
 
 class MlpBody(nn.Module):
-    """Dense layers over all latent tokens at once: few operators, so few microseconds."""
+    """Dense layers over all latent tokens at once: few operators, so few microseconds.
+
+    `members` small networks share the field table and the norm, learn each for itself, and are averaged: the gain of an
+    ensemble for little more than one network's price. Source: Gorishniy, Kotelnikov, Babenko (2024), "TabM".
+    """
 
     def __init__(self, config: RiskTransformerConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.tokens * config.width)
         widths = [config.tokens * config.width, *[config.hidden] * config.blocks]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(
+            MemberLinear(config.members, a, b) for a, b in zip(widths, widths[1:], strict=False)
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.out_features = config.hidden
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return (rows, hidden) for tokens (rows, tokens, width)."""
-        state = self.norm(tokens.flatten(1))
+        """Return (members, rows, hidden) for tokens (rows, tokens, width)."""
+        state = self.norm(tokens.flatten(1)).unsqueeze(0)
         for layer in self.layers:
             state = self.dropout(functional.relu(layer(state)))
-        return torch.as_tensor(state)
+        return state
 
 
 class RiskTransformer(PreTrainedModel):  # type: ignore[misc]
@@ -111,8 +142,8 @@ class RiskTransformer(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: RiskTransformerConfig) -> None:
         super().__init__(config)
         self.table = FieldTable(config.table_rows, config.width, config.lookup_tokens)
-        self.body: nn.Module = TransformerBody(config) if config.body == "transformer" else MlpBody(config)
-        self.head = nn.Linear(self.body.out_features, 1)  # type: ignore[arg-type]
+        self.body = TransformerBody(config) if config.body == "transformer" else MlpBody(config)
+        self.head = MemberLinear(config.members, self.body.out_features, 1)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -120,6 +151,8 @@ class RiskTransformer(PreTrainedModel):  # type: ignore[misc]
             nn.init.normal_(module.weight, std=0.02)
             with torch.no_grad():
                 module.weight[:, -1].zero_()
+        elif isinstance(module, MemberLinear):
+            module.reset_parameters()
         elif isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
@@ -127,8 +160,7 @@ class RiskTransformer(PreTrainedModel):  # type: ignore[misc]
             nn.init.normal_(module.position, std=0.02)
 
     def forward(self, index: Tensor, weight: Tensor) -> RiskOutput:
-        """Return logits (rows,) and the head's states for `index` and `weight` of shape (rows, look-ups)."""
+        """Return the logits for `index` and `weight` of shape (rows, look-ups)."""
         read = self.table(index, weight)
-        states = self.body(read[:, :, :-1])
-        logits = self.head(states).squeeze(1) + read[:, :, -1].sum(dim=1)
-        return RiskOutput(logits=logits, states=states)
+        member_logits = self.head(self.body(read[:, :, :-1])).squeeze(2) + read[:, :, -1].sum(dim=1)
+        return RiskOutput(logits=member_logits.mean(dim=0), member_logits=member_logits)

@@ -164,8 +164,9 @@ class _Loop:
     def _update(self, chosen: Tensor) -> float:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(self.step / self.total, self.config.warmup)
-        logits = self.model(self.index[chosen], self.weight[chosen]).logits
-        loss = self.loss(logits, self.teacher[chosen], self.targets[chosen])
+        logits = self.model(self.index[chosen], self.weight[chosen]).member_logits
+        members = logits.shape[0]
+        loss = self.loss(logits.flatten(), self.teacher[chosen].repeat(members), self.targets[chosen].repeat(members))
         if not bool(torch.isfinite(loss)):
             raise ModelError(
                 f"Training must keep a finite loss: it is {loss.item()} at step {self.step}. Lower the learning_rate."

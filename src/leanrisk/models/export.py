@@ -1,0 +1,81 @@
+"""From a taught network to the one ONNX graph that serves it, checked against the network before it is handed out."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from leanrisk.core.errors import ModelError
+from leanrisk.core.inputs import Fields, Inputs, Lookups
+from leanrisk.models.calibration import Calibration
+from leanrisk.models.graph_body import add_body
+from leanrisk.models.graph_builder import GraphBuilder
+from leanrisk.models.graph_front import FrontEnd
+from leanrisk.models.onnx_session import GraphSession
+from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.training import predict_logits
+
+TOLERANCE = 1e-5
+"""Largest difference between the network's and the graph's probability (in regression: relative to the scale)."""
+
+
+def export_graph(network: RiskTransformer, fields: Fields, calibration: Calibration) -> bytes:
+    """Return the serialised graph: `numeric` float32 (rows, F) and `category` int64 (rows, C) in; `logit` and `probability` out.
+
+    An input that the fields do not need is left out. Calibration is inside: `probability` is final (in regression it is
+    the value in the target's own unit).
+    """
+    graph = GraphBuilder()
+    front = FrontEnd(
+        fields, network.table.weight.detach().cpu().float().numpy(), tuple(network.config.lookup_tokens)
+    )
+    logit = add_body(graph, network, front.add_to(graph))
+    graph.rename(_first_lane(graph, logit), "logit")
+    graph.rename(_first_lane(graph, _calibrated(graph, calibration, logit)), "probability")
+    inputs = {
+        "numeric": (TensorProto.FLOAT, len(fields.numeric)),
+        "category": (TensorProto.INT64, len(fields.category)),
+    }
+    facts = {"leanrisk.calibration": calibration.kind, "leanrisk.link": calibration.link}
+    return graph.model(
+        inputs={name: shape for name, shape in inputs.items() if shape[1]},
+        outputs=("logit", "probability"),
+        facts=facts,
+    )
+
+
+def check_parity(
+    graph: bytes, network: RiskTransformer, calibration: Calibration, inputs: Inputs, lookups: Lookups
+) -> float:
+    """Return the largest difference between graph and network on these rows, empty and one-row batches included.
+
+    Raises `ModelError` above `TOLERANCE`: a graph that answers otherwise than the network it came from never ships.
+    """
+    session = GraphSession(graph)
+    session.probability(inputs.take(slice(0, 0)))
+    expected = calibration.apply(predict_logits(network, lookups))
+    scale = 1.0 if calibration.link == "sigmoid" else max(1.0, abs(calibration.slope))
+    whole = np.abs(session.probability(inputs) - expected)
+    first = np.abs(session.probability(inputs.take(slice(0, 1))) - expected[:1])
+    worst = float(max(whole.max(initial=0.0), first.max(initial=0.0))) / scale
+    if not worst <= TOLERANCE:
+        raise ModelError(
+            f"The exported graph must agree with the network within {TOLERANCE}: it differs by {worst:.2e}. "
+            "Report this as a defect; nothing was written."
+        )
+    return worst
+
+
+def _calibrated(graph: GraphBuilder, calibration: Calibration, logit: str) -> str:
+    slope, intercept, places, bends = calibration.hinges()
+    mapped = graph.op("Mul", logit, graph.constant(np.float32([slope])))
+    mapped = graph.op("Add", mapped, graph.constant(np.float32([intercept])))
+    if places.size:
+        over = graph.op("Sub", graph.op("Unsqueeze", logit, graph.constant([2])), graph.constant(places))
+        bent = graph.op("Mul", graph.op("Relu", over), graph.constant(bends))
+        mapped = graph.op("Add", mapped, graph.op("ReduceSum", bent, graph.constant([2]), keepdims=0))
+    return graph.op("Sigmoid", mapped) if calibration.link == "sigmoid" else mapped
+
+
+def _first_lane(graph: GraphBuilder, lanes: str) -> str:
+    return graph.op("Gather", lanes, graph.constant(np.array(0, dtype=np.int64)), axis=1)
