@@ -60,6 +60,9 @@ def _looks_like_dates(known: pl.Series) -> bool:
 
 def _read(column: pl.Series, form: str) -> pl.Series:
     text = column.str.strip_chars()
+    if "%Y" in form:
+        # Polars reads "01" as the year 1 where four digits are asked for.
+        text = text.zip_with(text.str.contains(r"\d{4}").fill_null(True), pl.Series([None], dtype=pl.String))
     if form in _MONTH_FORMATS:
         return ("1-" + text).str.to_date("%d-" + form, strict=False)
     if "%H" in form:

@@ -26,10 +26,15 @@ _WARNINGS = frozenset(
 )  # fmt: skip
 _NOTES = frozenset(
     {
-        "missing-codes", "column-mostly-null", "group-suggested", "time-chosen", "leak-known", "unlabelled-rows",
+        "missing-codes", "column-mostly-null", "group-suggested", "time-chosen", "unlabelled-rows",
         "column-text", "column-age", "column-outcome-time", "target-amount", "column-entity",
     }
 )  # fmt: skip
+
+
+def gravity(code: str) -> tuple[int, bool]:
+    """Return a key that sorts reason codes from gravest to lightest, leaks first among equals."""
+    return list(Severity).index(severity(code)), not code.startswith("leak-")
 
 
 def severity(code: str) -> Severity:

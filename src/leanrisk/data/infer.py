@@ -18,9 +18,9 @@ from leanrisk.core.schema import Column, Role, Scalar, Schema
 from leanrisk.data import roles
 from leanrisk.data.contract import check
 from leanrisk.data.duplicates import duplicate_columns, duplicate_rows
-from leanrisk.data.findings import severity
+from leanrisk.data.findings import gravity, severity
 from leanrisk.data.judgement import ColumnEvidence, judged, remarks
-from leanrisk.data.kinds import kind_of, readable
+from leanrisk.data.kinds import is_moment, kind_of, readable
 from leanrisk.data.leaks import Labels, filled_only_when_bad, lone_auc, sample_rows, share_after
 from leanrisk.data.read import to_frame
 from leanrisk.data.target import MOST_VALUES, guess_classes, guess_target, shown
@@ -44,17 +44,29 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The outcome of `inspect_table`: a schema, findings from gravest to lightest, and facts in column order."""
+    """The outcome of `inspect_table`: a schema, findings from gravest to lightest, and facts in column order.
+
+    `extra` names the columns that a known schema does not; models never see them.
+    `bads` and `goods` count the labelled rows, None without classes; `period` is the first and the last decision.
+    """
 
     schema: Schema
     findings: tuple[Fault, ...]
     facts: tuple[ColumnFacts, ...]
     rows: int
+    extra: tuple[str, ...] = ()
+    bads: int | None = None
+    goods: int | None = None
+    period: tuple[str, str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the inspection as plain JSON values, each finding with its severity."""
         return {
             "rows": self.rows,
+            "extra": list(self.extra),
+            "bads": self.bads,
+            "goods": self.goods,
+            "period": None if self.period is None else list(self.period),
             "schema": self.schema.to_dict(),
             "findings": [{"severity": severity(fault.code).value, **asdict(fault)} for fault in self.findings],
             "columns": [{**asdict(fact), "missing_codes": list(fact.missing_codes)} for fact in self.facts],
@@ -83,13 +95,16 @@ def inspect_table(
     for column in schema.columns:
         findings += remarks(evidence[column.name], column, known=known is not None) if column.name in evidence else []
     findings += _table_remarks(table, schema)
-    order = {fault: place for place, fault in enumerate(("fault", "warning", "note"))}
     unique = tuple(dict.fromkeys(findings))
     return Inspection(
         schema=schema,
-        findings=tuple(sorted(unique, key=lambda fault: order[severity(fault.code).value])),
+        findings=tuple(sorted(unique, key=lambda fault: gravity(fault.code))),
         facts=tuple(_facts(table.frame[c.name], c, evidence[c.name]) for c in schema.columns if c.name in evidence),
         rows=table.frame.height,
+        extra=tuple(name for name in table.columns if name not in schema),
+        bads=None if table.labels is None else int((table.labels == 1.0).sum()),
+        goods=None if table.labels is None else int((table.labels == 0.0).sum()),
+        period=table.period,
     )
 
 
@@ -151,6 +166,14 @@ class _Table:
             return None
         return outcome_labels(self.frame[self.target], Schema((), self.positive, self.negative))
 
+    @property
+    def period(self) -> tuple[str, str] | None:
+        """The first and the last decision, as text."""
+        if self.time is None or self.time not in self.columns:
+            return None
+        moments = self.columns[self.time]
+        return str(moments.min()), str(moments.max())
+
     def evidence(self, progress: Progress) -> dict[str, ColumnEvidence]:
         """Return what each column shows on its own; the lone AUC is measured on up to 100,000 labelled rows."""
         clock = self.columns.get(self.time) if self.time else None
@@ -199,7 +222,7 @@ class _Table:
 
 def _against_clock(evidence: ColumnEvidence, clock: pl.Series) -> ColumnEvidence:
     column = evidence.column
-    dated = column.dtype.is_temporal() and clock.dtype.is_temporal()
+    dated = is_moment(column) and is_moment(clock)
     return replace(evidence, after=share_after(column, clock) if dated else 0.0, clock=roles.is_clock(column, clock))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import polars as pl
@@ -109,7 +109,7 @@ def remarks(evidence: ColumnEvidence, column: Column, *, known: bool) -> list[Fa
         first = leaks or [verdict.fault for verdict in reasons[:1]]
         return [*first, *_notes(evidence, column)]
     if column.role is Role.EXPOST:
-        return [_confirmed(fault) for fault in leaks[:1]]
+        return [_confirmed(fault) for fault in leaks]
     if column.role is not Role.FEATURE:
         return []
     return [verdict.fault for verdict in reasons if verdict.fault.code in _SPEAK_AGAINST]
@@ -223,4 +223,4 @@ def _ignored(code: str, what: str, way_out: str, name: str) -> Verdict:
 
 def _confirmed(fault: Fault) -> Fault:
     way_out = "The schema already marks it 'expost': no model sees it."
-    return Fault("leak-known", fault.message, way_out, fault.column)
+    return replace(fault, way_out=way_out)

@@ -37,6 +37,11 @@ def readable(column: pl.Series) -> pl.Series:
     return column if dates is None else dates
 
 
+def is_moment(column: pl.Series) -> bool:
+    """Return whether the column holds dates or moments (and not durations or times of day)."""
+    return column.dtype in (pl.Date, pl.Datetime)
+
+
 def is_readable(column: pl.Series) -> bool:
     """Return whether the column is of a type that a schema has a kind for."""
     return column.dtype.is_numeric() or column.dtype in (
@@ -46,7 +51,7 @@ def is_readable(column: pl.Series) -> bool:
 
 def kind_of(column: pl.Series) -> Kind:
     """Return the kind of a `readable` column; whole numbers under a name such as "NAICS" or "Zip" are categories."""
-    if column.dtype in (pl.Date, pl.Datetime):
+    if is_moment(column):
         return Kind.DATE
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         coded = column.dtype.is_integer() and not _CODE_WORDS.isdisjoint(name_words(column.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ _FORMATS = {
 }
 _PARQUET_MAGIC = b"PAR1"
 _ARROW_MAGIC = b"ARROW1"
-_OTHER_CONTENT = (b"<", b"{", b"[", b"%PDF", b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0")
+_OTHER_CONTENT = re.compile(rb'\s*(<[!?A-Za-z]|\{\s*"|\[\s*[\[{"\d]|%PDF|PK\x03\x04|\x1f\x8b|\xd0\xcf\x11\xe0)')
+"""How a web page, JSON, PDF, a spreadsheet or an archive begins."""
 _SEPARATORS = (",", ";", "\t", "|")
 _NULL_WORDS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", ".", "?")
 _EDGE = 1 << 16
@@ -164,7 +166,7 @@ def _check_content(file: Path, form: str, head: bytes, tail: bytes) -> None:
 
 
 def _check_text(file: Path, head: bytes) -> None:
-    if b"\x00" in head or head.lstrip().startswith(_OTHER_CONTENT):
+    if b"\x00" in head or _OTHER_CONTENT.match(head):
         raise DataError(
             Fault("not-a-table", f"'{file.name}' is not lines of separated values.", "Export the table as CSV.")
         )

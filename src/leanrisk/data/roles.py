@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from leanrisk.core.schema import Kind
-from leanrisk.data.kinds import name_words
+from leanrisk.data.kinds import is_moment, name_words
 
 _ID_WORDS = frozenset(
     {"id", "ids", "index", "nr", "no", "number", "num", "uuid", "guid", "key", "ref", "rownum", "row"}
@@ -109,7 +109,7 @@ def decision_time(columns: Sequence[pl.Series]) -> str | None:
     dated = [
         column
         for column in columns
-        if column.dtype in (pl.Date, pl.Datetime)
+        if is_moment(column)
         and column.null_count() <= _FEW_NULLS * column.len()
         and column.n_unique() > 1
         and _OTHER_DATE_WORDS.isdisjoint(name_words(column.name))

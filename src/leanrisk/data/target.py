@@ -20,6 +20,8 @@ _NAMES = (
     "is_default", "is_bad", "default_flag", "bad_flag", "chargeoff", "charged_off", "tx_fraud", "is_fraud", "isfraud",
     "fraud", "issar", "label", "class", "y", "outcome", "flag", "status",
 )  # fmt: skip
+_CERTAIN_NAMES = frozenset({"target", "is_default", "is_bad", "default_flag", "bad_flag", "mis_status"})
+"""A column of this name is the target whatever it holds; what is wrong with it is then said of the target."""
 _BAD_WORDS = re.compile(r"(^|[\W_])(default(ed)?|bad|fraud|chgoff|charge.?off|charged.?off|bankrupt|delinquen\w*)")
 _BAD_VALUES = (
     "bad", "default", "defaulted", "chgoff", "charged off", "charge-off", "chargedoff", "fraud", "bankrupt", "yes", "y",
@@ -119,12 +121,12 @@ def shown(column: pl.Series, most: int = 4) -> str:
 def guess_target(frame: pl.DataFrame) -> str | None:
     """Return the likeliest target column: one of a well-known name, else of a telling name, else a two-valued last one.
 
-    None where no column fits; a name counts only where the values look like an outcome.
+    None where no column fits. A name such as "status" counts only where the values look like an outcome.
     """
     plain = {re.sub(r"[\s.\-]+", "_", name.strip().lower()): name for name in frame.columns}
     for wanted in _NAMES:
         name = plain.get(wanted)
-        if name is not None and _outcome_like(frame[name]):
+        if name is not None and (wanted in _CERTAIN_NAMES or _outcome_like(frame[name])):
             return name
     for key, name in plain.items():
         if _BAD_WORDS.search(key) and _two_valued(frame[name]):
@@ -146,7 +148,10 @@ def guess_classes(column: pl.Series, wanted: str | None = None) -> tuple[tuple[S
     good = tuple(value for value in values if _plain(value) in _GOOD_VALUES)
     if len(values) == 1 and (bad or good):
         return bad or (1,), ()
-    if len(values) == 2 and (len(bad), len(good)) in ((1, 0), (0, 1), (1, 1)):
+    # Of two numbers or letters both must be known: among 1 and 2, or "f" and "m", either may be the bad one.
+    terse = any(len(_plain(value)) < 3 for value in values)
+    told = [(1, 1)] if terse else [(1, 0), (0, 1), (1, 1)]
+    if len(values) == 2 and (len(bad), len(good)) in told:
         return bad or tuple(value for value in values if value not in good), ()
     if 2 < len(values) <= MOST_VALUES and bad and good and column.dtype == pl.String:
         return bad, good

@@ -27,7 +27,7 @@ def load_schema(name: str) -> Schema:
 
 
 def match_schema(columns: Iterable[str]) -> Schema | None:
-    """Return the shipped schema whose columns are all among `columns`, or None; of several the one with the most columns.
+    """Return the shipped schema whose columns are all among `columns`, or None; of several, the one with most columns.
 
     A schema that covers less than half of `columns` does not match: a few common names do not make a known table.
     """
