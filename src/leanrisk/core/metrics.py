@@ -234,7 +234,7 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike, bins: int = 10) -> flo
         sizes = " and ".join(str(sample.size) for sample in samples)
         raise DataError(Fault("no-rows", f"PSI compares two samples of rows: these hold {sizes}.", "Add rows."))
     edges = psi_edges(samples[0], bins)
-    return psi_of_shares(*(_shares(sample, edges) for sample in samples))
+    return psi_of_shares(*(shares_between(sample, edges) for sample in samples))
 
 
 def psi_edges(reference: Floats, bins: int) -> Floats:
@@ -248,6 +248,13 @@ def psi_edges(reference: Floats, bins: int) -> Floats:
     atoms = values[counts > 1]
     inner = values[1:-1]
     return np.unique(np.concatenate([inner, atoms, np.nextafter(atoms, np.inf)]))
+
+
+def shares_between(sample: Floats, edges: Floats) -> Floats:
+    """Return the share of `sample` in each bin of `psi_edges`, the missing values (NaN) last; shape (edges + 2,)."""
+    missing = np.isnan(sample)
+    places = np.where(missing, edges.size + 1, np.searchsorted(edges, sample, side="right"))
+    return np.asarray(np.bincount(places, minlength=edges.size + 2) / sample.size)
 
 
 def mae(truth: npt.ArrayLike, predictions: npt.ArrayLike) -> float:
@@ -308,9 +315,3 @@ def _finite(scores: npt.ArrayLike, shape: tuple[int, ...]) -> Floats:
 def _alerted_bads(ranked: Ranking, budget: float) -> float:
     alerts = alerts_within(int(ranked.rows[-1]), budget)
     return float(np.interp(alerts, np.append(0, ranked.rows), np.append(0, ranked.bads)))
-
-
-def _shares(sample: Floats, edges: Floats) -> Floats:
-    missing = np.isnan(sample)
-    places = np.where(missing, edges.size + 1, np.searchsorted(edges, sample, side="right"))
-    return np.asarray(np.bincount(places, minlength=edges.size + 2) / sample.size)
