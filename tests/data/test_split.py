@@ -188,6 +188,18 @@ def test_outcomes_that_were_not_known_when_the_test_began_do_not_train() -> None
     assert split(dataset, SplitConfig(await_outcomes=False), seed=1).dropped["immature"] == 0
 
 
+def test_bads_that_are_known_sooner_do_not_fill_the_last_cohorts() -> None:
+    dataset = book(4000, days=1500)
+    waits = np.where(dataset.labels == 1.0, 60, 365)
+    known = [day + dt.timedelta(days=int(wait)) for day, wait in zip(dataset.frame["day"], waits, strict=True)]
+    schema = dataset.schema.with_column(Column("known", Kind.DATE, Role.OUTCOME_TIME))
+    done = split(Dataset(dataset.frame.with_columns(known=pl.Series(known)), schema), seed=1)
+    assert max(days(done.train)[-1], days(done.valid)[-1]) <= began(done) - dt.timedelta(days=365)
+    last = done.train.frame.filter(pl.col("day") > began(done) - dt.timedelta(days=500))
+    # About 260 rows, a quarter of them bad: four standard errors are 0.11.
+    assert last["bad"].mean() == pytest.approx(0.25, abs=0.11)
+
+
 def test_nothing_known_in_time_is_refused() -> None:
     with pytest.raises(SplitError, match="await_outcomes"):
         split(book(500, days=100, outcome_after=400), seed=1)

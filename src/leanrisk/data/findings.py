@@ -21,7 +21,7 @@ _WARNINGS = frozenset(
         "leak-lone-auc", "leak-dated-after-decision", "leak-filled-when-bad", "target-not-found", "target-ambiguous",
         "target-other-values", "column-id-like", "column-constant", "column-all-null", "column-duplicate",
         "column-high-cardinality", "column-unreadable", "rows-duplicate", "column-protected", "column-clock",
-        "date-ambiguous",
+        "column-working", "date-ambiguous",
     }
 )  # fmt: skip
 _NOTES = frozenset(

@@ -122,7 +122,10 @@ _SPEAK_AGAINST = frozenset(
 
 def _unusable(evidence: ColumnEvidence) -> Iterator[Verdict]:
     name = evidence.column.name
-    if not evidence.readable:
+    if name.startswith("_"):
+        what = "its name begins with an underscore: a working column, such as a known truth or an earlier score."
+        yield _ignored("column-working", what, "It is ignored; rename it to use it.", name)
+    elif not evidence.readable:
         what = f"values of type {evidence.column.dtype} cannot be read."
         yield _ignored("column-unreadable", what, "Spread them over plain columns.", name)
     elif evidence.nulls == 1.0:

@@ -54,6 +54,17 @@ def drawn(
     return np.sort(rows[np.isin(groups[rows], wanted)])
 
 
+def longest_wait(outcomes: Positions, times: Positions, strata: Positions, *, missing: int) -> int:
+    """Return how long after the decision 99 % of the rows of every stratum have their outcome; 0 where none is known.
+
+    `outcomes` and `times` are in one unit, shape (rows,); an outcome time of `missing` is unknown.
+    """
+    known = outcomes != missing
+    waits = outcomes[known] - times[known]
+    levels = strata[known]
+    return max((int(np.quantile(waits[levels == level], 0.99)) for level in np.unique(levels)), default=0)
+
+
 def without_groups(
     groups: Positions, older: Positions, newer: Positions, *, most_loss: float
 ) -> tuple[Positions, Positions]:

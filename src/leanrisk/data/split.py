@@ -13,9 +13,10 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, SplitError
 from leanrisk.core.schema import Role
 from leanrisk.core.seeding import generator
-from leanrisk.data.partition import Rows, drawn, newest, without_groups
+from leanrisk.data.partition import Rows, drawn, longest_wait, newest, without_groups
 
 _DAY_US = 86_400_000_000
+_NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,15 @@ class SplitConfig:
     """How a table is cut.
 
     `test_share` of all rows and `valid_share` of the rows before the test are held out. With a decision time the test
-    is always the newest part; `valid` says whether validation is a random part of the older rows ("in_time": the
-    newest of them then train, which a drifting book needs) or their newest part ("out_of_time"). `maturity_gap_days`
-    leaves out rows decided that close before the test, whose outcomes were not known when it began (in units of the
-    time column where that counts in numbers); `await_outcomes` leaves out rows whose known outcome time lies after
-    that moment. Above `group_loss` of the older rows, a group on both sides is removed from the newer side instead.
-    Every part needs `min_rows` rows and `min_class_rows` of each class.
+    is always the newest part; `valid` says whether validation is a random part of the older rows ("in_time": the newest
+    of them then train, which a drifting book needs) or their newest part ("out_of_time").
+
+    `maturity_gap_days` leaves out rows decided that close before the test (in units of the time column where that
+    counts in numbers). `await_outcomes` does the same by the schema's outcome time, for as long as 99 % of the bads and
+    of the goods take to be known: bads are known sooner, so dropping single rows would leave cohorts of bads only.
+
+    Above `group_loss` of the older rows, a group on both sides is removed from the newer side instead. Every part needs
+    `min_rows` rows and `min_class_rows` of each class.
     """
 
     test_share: float = 0.25
@@ -172,11 +176,13 @@ class _Cut:
         known = self.dataset.schema.single(Role.OUTCOME_TIME)
         if known and self.config.await_outcomes:
             _check_same_clock(self.dataset, known)
-            late |= _times(self.dataset, known, missing=np.iinfo(np.int64).min)[older] >= start
+            outcomes = _times(self.dataset, known, missing=_NEVER)
+            wait = longest_wait(outcomes[older], times[older], self.strata[older], missing=_NEVER)
+            late |= (times[older] > start - wait) | (outcomes[older] >= start)
         self.dropped["immature"] = int(late.sum())
         if late.any():
             self.notes.append(
-                f"{int(late.sum()):,} older rows left out: their outcome was not known when the test began."
+                f"{int(late.sum()):,} older rows left out: outcomes of their time were open when the test began."
             )
         if late.all():
             raise SplitError(
