@@ -30,6 +30,7 @@ def brute_auc(labels: npt.NDArray[np.float64], scores: npt.NDArray[np.float64]) 
 
 
 @given(samples())
+@settings(max_examples=50, deadline=None)
 def test_auc_is_the_pairwise_win_rate(sample: Sample) -> None:
     assert metrics.auc(*sample) == pytest.approx(brute_auc(*sample), abs=1e-14)
     assert metrics.auc(*sample) == pytest.approx(reference.roc_auc_score(*sample), abs=1e-12)
@@ -37,6 +38,7 @@ def test_auc_is_the_pairwise_win_rate(sample: Sample) -> None:
 
 
 @given(samples())
+@settings(deadline=None)
 def test_auc_mirrors_when_scores_or_classes_are_flipped(sample: Sample) -> None:
     labels, scores = sample
     assert metrics.auc(labels, -scores) == pytest.approx(1 - metrics.auc(labels, scores), abs=1e-14)
@@ -44,6 +46,7 @@ def test_auc_mirrors_when_scores_or_classes_are_flipped(sample: Sample) -> None:
 
 
 @given(samples())
+@settings(deadline=None)
 def test_ks_is_the_one_sided_two_sample_distance(sample: Sample) -> None:
     labels, scores = sample
     # Bads score higher when their distribution function lies below that of the goods: scipy's "less".
@@ -53,6 +56,7 @@ def test_ks_is_the_one_sided_two_sample_distance(sample: Sample) -> None:
 
 
 @given(samples())
+@settings(deadline=None)
 def test_ks_point_says_where_the_distance_stands(sample: Sample) -> None:
     labels, scores = sample
     point = metrics.ks_point(labels, scores)
@@ -62,6 +66,7 @@ def test_ks_point_says_where_the_distance_stands(sample: Sample) -> None:
 
 
 @given(samples(), st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
 def test_rank_metrics_ignore_row_order_and_rising_transforms(sample: Sample, random: object) -> None:
     labels, scores = sample
     order = np.array(random.sample(range(labels.size), labels.size))  # type: ignore[attr-defined]
@@ -73,7 +78,7 @@ def test_rank_metrics_ignore_row_order_and_rising_transforms(sample: Sample, ran
 
 
 @given(samples(), st.floats(0.01, 1.0))
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_recall_at_budget_is_the_mean_over_orders_of_tied_rows(sample: Sample, budget: float) -> None:
     labels, scores = sample
     alerts = metrics.alerts_within(labels.size, budget)
@@ -103,6 +108,7 @@ def test_a_budget_outside_its_range_is_refused(budget: float) -> None:
 
 
 @given(samples(probabilities=True))
+@settings(max_examples=50, deadline=None)
 def test_probability_metrics_agree_with_scikit_learn(sample: Sample) -> None:
     assert metrics.brier(*sample) == pytest.approx(reference.brier_score_loss(*sample), abs=1e-12)
     assert metrics.log_loss(*sample) == pytest.approx(reference.log_loss(*sample), rel=1e-9)
@@ -110,6 +116,7 @@ def test_probability_metrics_agree_with_scikit_learn(sample: Sample) -> None:
 
 
 @given(samples(probabilities=True))
+@settings(deadline=None)
 def test_ece_with_one_bin_is_the_bias_of_the_mean(sample: Sample) -> None:
     labels, scores = sample
     assert metrics.ece(labels, scores, bins=1) == pytest.approx(abs(labels.mean() - scores.mean()), abs=1e-12)
@@ -122,11 +129,13 @@ def test_ece_of_hand_made_bins() -> None:
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=50))
+@settings(deadline=None)
 def test_midranks_match_scipy(values: list[int]) -> None:
     np.testing.assert_array_equal(metrics.midranks(values), stats.rankdata(values))
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=50), st.integers(1, 12))
+@settings(deadline=None)
 def test_bins_keep_equal_values_together_and_in_order(values: list[int], bins: int) -> None:
     codes = metrics.equal_mass_bins(values, bins)
     assert codes.min() >= 0
@@ -142,6 +151,7 @@ def test_bins_without_ties_have_equal_sizes() -> None:
 
 
 @given(st.lists(st.integers(1, 50), min_size=2, max_size=8), st.data())
+@settings(deadline=None)
 def test_psi_of_shares_is_symmetric_and_zero_only_for_the_same(counts: list[int], data: st.DataObject) -> None:
     other = data.draw(st.lists(st.integers(1, 50), min_size=len(counts), max_size=len(counts)))
     before, after = np.array(counts) / sum(counts), np.array(other) / sum(other)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import signal
@@ -99,24 +100,25 @@ def test_a_missing_ledger_is_not_loaded_as_an_empty_one(tmp_path: Path) -> None:
         Ledger.load(tmp_path / "none.jsonl")
 
 
-@pytest.fixture
-def tiny_files() -> Iterator[None]:
-    """Let this process write no file beyond 300 bytes, as on a full disk."""
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """Let this process write no file beyond 300 bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("tiny_files")
 def test_a_full_disk_leaves_no_half_entry(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     ledger = Ledger(path)
     ledger.record(Entry("one", HOUR))
     before = path.read_bytes()
-    with pytest.raises(OutputError, match="cannot append"):
+    with pytest.raises(OutputError, match="cannot append"), full_disk():
         ledger.record(Entry("two", HOUR, note="x" * 300))
     assert path.read_bytes() == before
     assert [entry.phase for entry in ledger.entries] == ["one"]

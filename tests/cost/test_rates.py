@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leanrisk.core.errors import ConfigError
@@ -89,6 +89,7 @@ def test_break_even_counts_whole_rounds(one_off: float, before: float, after: fl
 
 
 @given(st.floats(0.01, 1e6), st.floats(0.01, 1e4), st.floats(0.0, 1e4))
+@settings(deadline=None)
 def test_break_even_is_the_first_round_that_has_paid(one_off: float, saving: float, after: float) -> None:
     rounds = break_even(one_off, after + saving, after)
     assert rounds is not None

@@ -47,7 +47,7 @@ def book(seed: int, bads: int = 60, goods: int = 240, shift: float = 1.0) -> tup
 
 
 @given(st.integers(0, 10_000), st.sampled_from([3, 40, 1000]))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_weights_act_as_repeated_rows(seed: int, levels: int) -> None:
     """Each metric under weights is the point metric of the rows written out that many times, ties or none."""
     rng = np.random.default_rng(seed)

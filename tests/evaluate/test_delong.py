@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
@@ -44,6 +44,7 @@ def brute_variance(labels: Floats, before: Floats, after: Floats) -> float:
 
 
 @given(st.integers(0, 10_000))
+@settings(max_examples=50, deadline=None)
 def test_difference_has_delongs_variance_and_the_auc_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labels = np.repeat([1.0, 0.0], [12, 20])
@@ -90,6 +91,7 @@ def test_one_sided_bound_errs_five_times_in_a_hundred_at_the_margin() -> None:
 
 
 @given(st.integers(0, 1000))
+@settings(max_examples=50, deadline=None)
 def test_difference_turns_its_sign_with_its_arguments(seed: int) -> None:
     labels, before, after = two_normals(np.random.default_rng(seed), 10, 30, 0.5, 1.0)
     there, back = auc_difference(labels, before, after), auc_difference(labels, after, before)

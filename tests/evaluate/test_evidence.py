@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
@@ -198,6 +198,7 @@ def test_swap_sets_are_those_who_change_sides() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=30))
+@settings(deadline=None)
 def test_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
     found = rank_correlation(first, second)
@@ -208,6 +209,7 @@ def test_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None:
 
 
 @given(st.lists(st.integers(0, 5).map(float), min_size=1, max_size=30), st.floats(0.01, 0.99))
+@settings(deadline=None)
 def test_a_cutoff_declines_at_least_its_share_and_no_untied_row_more(scores: list[float], declined: float) -> None:
     values = np.array(scores)
     cut = cutoff_at(values, declined)
