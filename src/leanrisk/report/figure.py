@@ -14,10 +14,9 @@ class Figure:
     """One chart; `svg` is None where the run did not measure it, and the page then says so.
 
     The catalogue holds its texts under `figure.<name>`: title, what (it shows), read (how), good (what is).
-    `legend` pairs a class of the style sheet with a label; `caption` is the figure in a few words and numbers.
+    `legend` pairs a class of the style sheet with a label.
     """
 
     name: str
     svg: Markup | None
     legend: tuple[tuple[str, str], ...] = ()
-    caption: str = ""
