@@ -73,8 +73,8 @@ class Dataset:
 def outcome_labels(target: pl.Series, schema: Schema) -> npt.NDArray[np.float32]:
     """Return 1.0 / 0.0 / NaN for bad / good / neither, by the schema's `positive` and `negative` values.
 
-    Values are compared as text where the column is text and as numbers otherwise (booleans count as 0 and 1). Where both
-    lists are empty the target is an amount, and its own values come back (float32, null = NaN).
+    Values are compared as text where the column is text and as numbers otherwise (booleans count as 0 and 1).
+    Where both lists are empty the target is an amount, and its own values come back (float32, null = NaN).
     """
     if not schema.positive and not schema.negative:
         return target.cast(pl.Float32, strict=False).fill_null(float("nan")).to_numpy()
@@ -96,7 +96,7 @@ def _member(target: pl.Series, values: tuple[str | int | float | bool, ...]) -> 
 
 
 def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return the schema's columns of `frame`, cast to the dtypes a `Dataset` promises; values that do not cast become null.
+    """Return the schema's columns of `frame`, cast to the dtypes a `Dataset` promises; what does not cast becomes null.
 
     Missing codes stay as they are: the encoder gives each a value of its own.
     """
@@ -104,7 +104,7 @@ def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def level_text(column: pl.Series) -> pl.Series:
-    """Return a category column as String, so that a level reads the same from every file: a whole float loses its ".0"."""
+    """Return a category column as String, so that a level reads the same from every file: 3.0 and 3 are both "3"."""
     if not column.dtype.is_float():
         return column.cast(pl.String)
     whole = column.is_finite() & (column == column.floor())

@@ -47,6 +47,35 @@ def replacing(path: Path | str) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on a clean exit its files are flushed and it takes the place of `path`.
+
+    A folder that stood there is removed only then. Raises `OutputError` where the disk refuses the write.
+    """
+    target = Path(path)
+    writable_folder(target.parent)
+    part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+    old = part.with_suffix(".old")
+    try:
+        yield part
+        for file in part.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        part.chmod(0o755)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(part, target)
+        _flush(target.parent)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            os.replace(old, target)
+        raise _refused(target, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text to `path` in one step (see `replacing`)."""
     with replacing(path) as part:

@@ -19,7 +19,7 @@ FIRST_LEVEL = 2
 
 @dataclass(frozen=True)
 class NumericField:
-    """A numeric column: sorted quantile `edges` (float32, at least 2) and special `codes` that are values of their own."""
+    """A numeric column: sorted quantile `edges` (float32, at least 2) and special `codes`, each a value of its own."""
 
     name: str
     edges: tuple[float, ...]
@@ -49,7 +49,7 @@ class Fields:
     @property
     def names(self) -> tuple[str, ...]:
         """Field names: numeric first, then category, as in `Inputs`."""
-        return tuple(entry.name for entry in (*self.numeric, *self.category))
+        return (*(entry.name for entry in self.numeric), *(entry.name for entry in self.category))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON values; floats survive the round trip exactly."""
@@ -72,7 +72,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Rows as a model takes them: `numeric` float32 (rows, F) with NaN for missing, `category` int64 codes (rows, C)."""
+    """Rows as a model takes them: `numeric` float32 (rows, F), NaN where missing; `category` int64 codes (rows, C)."""
 
     numeric: npt.NDArray[np.float32]
     category: npt.NDArray[np.int64]

@@ -18,7 +18,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a phase used: CPU-seconds (user + system of the process tree), wall seconds, peak RSS in MiB, GPU-seconds."""
+    """What a phase used: CPU-seconds (user + system, process tree), wall seconds, peak RSS in MiB, GPU-seconds."""
 
     cpu_s: float
     wall_s: float

@@ -47,8 +47,9 @@ _SINGLE_ROLES = (Role.TARGET, Role.ID, Role.TIME, Role.OUTCOME_TIME, Role.GROUP,
 class Column:
     """One column: its name, kind and role; the codes that mean "no value"; and what a look-up costs.
 
-    `entity` names the graph node that the value identifies (a bank, an industry). `price` is in the rate card's currency
-    per look-up, `latency_ms` in milliseconds; columns with the same `lookup` are bought by one call and paid once.
+    `entity` names the graph node that the value identifies (a bank, an industry). `price` is in the rate card's
+    currency per look-up, `latency_ms` in milliseconds; columns with the same `lookup` are bought by one call and paid
+    once.
     """
 
     name: str

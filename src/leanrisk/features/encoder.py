@@ -1,7 +1,7 @@
 """The encoder: fitted on the training part, it turns frames and single records into model inputs.
 
-Its transform is numpy only and is the very code that serves. The exported graph repeats `lookups` operator by operator, so
-this file is the tested reference of the graph's front end.
+Its transform is numpy only and is the very code that serves. The exported graph repeats `lookups` operator by operator,
+so this file is the tested reference of the graph's front end.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DAY = np.timedelta64(1, "D")
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """How finely fields are read: quantile `bins` per numeric field, `levels` kept per category, and the rows a level needs."""
+    """How finely fields are read: quantile `bins` per numeric field, `levels` kept per category, rows a level needs."""
 
     bins: int = 48
     levels: int = 200

@@ -34,7 +34,7 @@ class Calibration:
     link: str = "sigmoid"
 
     def hinges(self) -> tuple[float, float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return (slope, intercept, places, bends) with `map(z) = slope z + intercept + sum(bends * relu(z - places))`."""
+        """Return (slope, intercept, places, bends): `map(z) = slope z + intercept + sum(bends * relu(z - places))`."""
         if not self.x:
             return self.slope, self.intercept, np.zeros(0, np.float32), np.zeros(0, np.float32)
         inner = np.diff(self.y) / np.diff(self.x)
@@ -135,7 +135,8 @@ def _isotonic(labels: Floats, logits: Floats, line: Calibration) -> Calibration:
     fitted = IsotonicRegression(out_of_bounds="clip").fit(z, outcome).predict(z)
     starts = np.flatnonzero(np.diff(fitted, prepend=-1.0) > 0)
     sizes = np.diff(np.append(starts, z.size))
-    centres, rates = [], []
+    centres: list[float] = []
+    rates: list[float] = []
     for start, size in zip(starts, sizes, strict=True):
         if size < min(_BLOCK_ROWS, z.size // 4):
             continue

@@ -20,15 +20,14 @@ TOLERANCE = 1e-5
 
 
 def export_graph(network: RiskTransformer, fields: Fields, calibration: Calibration) -> bytes:
-    """Return the serialised graph: `numeric` float32 (rows, F) and `category` int64 (rows, C) in; `logit` and `probability` out.
+    """Return the serialised graph, raw numbers in and final numbers out.
 
-    An input that the fields do not need is left out. Calibration is inside: `probability` is final (in regression it is
+    Inputs: `numeric` float32 (rows, F) and `category` int64 (rows, C); outputs: `logit` and `probability`, (rows,). An
+    input that the fields do not need is left out. Calibration is inside: `probability` is final (in regression it is
     the value in the target's own unit).
     """
     graph = GraphBuilder()
-    front = FrontEnd(
-        fields, network.table.weight.detach().cpu().float().numpy(), tuple(network.config.lookup_tokens)
-    )
+    front = FrontEnd(fields, network.table.weight.detach().cpu().float().numpy(), tuple(network.config.lookup_tokens))
     logit = add_body(graph, network, front.add_to(graph))
     graph.rename(_first_lane(graph, logit), "logit")
     graph.rename(_first_lane(graph, _calibrated(graph, calibration, logit)), "probability")
@@ -68,8 +67,8 @@ def check_parity(
 
 def _calibrated(graph: GraphBuilder, calibration: Calibration, logit: str) -> str:
     slope, intercept, places, bends = calibration.hinges()
-    mapped = graph.op("Mul", logit, graph.constant(np.float32([slope])))
-    mapped = graph.op("Add", mapped, graph.constant(np.float32([intercept])))
+    mapped = graph.op("Mul", logit, graph.number(slope))
+    mapped = graph.op("Add", mapped, graph.number(intercept))
     if places.size:
         over = graph.op("Sub", graph.op("Unsqueeze", logit, graph.constant([2])), graph.constant(places))
         bent = graph.op("Mul", graph.op("Relu", over), graph.constant(bends))

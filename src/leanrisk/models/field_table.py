@@ -15,9 +15,12 @@ class FieldTable(nn.Module):
     """Sums weighted table rows into latent tokens: (rows, look-ups) -> (rows, tokens, width + 1).
 
     The last number of each token is the fields' first-order contribution to the log-odds; the rest feeds the body.
-    Piecewise-linear embeddings: Gorishniy, Rubachev, Babenko (2022), section 3.2, kept as knots instead of ramps, so that
-    a row reads two rows of the table per numeric field however many knots there are.
+    Piecewise-linear embeddings: Gorishniy, Rubachev, Babenko (2022), section 3.2, kept as knots instead of ramps, so
+    that a row reads two rows of the table per numeric field however many knots there are.
     """
+
+    places: Tensor
+    present: Tensor
 
     def __init__(self, rows: int, width: int, lookup_tokens: Sequence[int]) -> None:
         super().__init__()
@@ -40,7 +43,7 @@ class FieldTable(nn.Module):
         values = weight.detach().numpy().ravel()
         shape = (rows * self.tokens, self.weight.shape[0])
         reader = sparse.csr_matrix((values, index.to(torch.int32).numpy().ravel(), starts), shape=shape)
-        summed: Tensor = _SparseRead.apply(self.weight, reader)
+        summed: Tensor = _SparseRead.apply(self.weight, reader)  # type: ignore[no-untyped-call]
         return summed.view(rows, self.tokens, -1)
 
     def _summed_dense(self, index: Tensor, weight: Tensor) -> Tensor:
@@ -53,7 +56,7 @@ class FieldTable(nn.Module):
 
 
 class _SparseRead(torch.autograd.Function):
-    """`reader @ table`, for a table whose gradient torch's own embedding_bag takes ten times as long to sum on a CPU."""
+    """`reader @ table`, whose gradient torch's own embedding_bag takes ten times as long to sum on a CPU."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, reader: sparse.csr_matrix) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 from torch import nn
@@ -32,14 +34,14 @@ def _mlp(graph: GraphBuilder, body: MlpBody, tokens: str) -> str:
     inputs = int(body.norm.normalized_shape[0])
     state = _norm(graph, body.norm, graph.op("Reshape", tokens, graph.constant([0, inputs])))
     for layer in body.layers:
-        state = graph.op("Relu", _member_linear(graph, layer, state))
+        state = graph.op("Relu", _member_linear(graph, cast(MemberLinear, layer), state))
     return state
 
 
 def _transformer(graph: GraphBuilder, body: TransformerBody, tokens: str) -> str:
     state = graph.op("Add", tokens, graph.constant(_array(body.position)))
     for block in body.blocks:
-        state = _block(graph, block, state)
+        state = _block(graph, cast(Block, block), state)
     return _norm(graph, body.norm, graph.op("ReduceMean", state, graph.constant([1]), keepdims=0))
 
 
@@ -59,7 +61,7 @@ def _attention(graph: GraphBuilder, attention: Attention, state: str) -> str:
     split = graph.op("Transpose", split, perm=[0, 2, 1, 3])
     query, key, value = graph.ops("Split", split, results=3, axis=1, num_outputs=3)
     scores = graph.op("MatMul", query, graph.op("Transpose", key, perm=[0, 1, 3, 2]))
-    scores = graph.op("Mul", scores, graph.constant(np.float32([depth**-0.5])))
+    scores = graph.op("Mul", scores, graph.number(depth**-0.5))
     mixed = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), value)
     return graph.op("Reshape", graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), graph.constant([0, 0, width]))
 

@@ -10,14 +10,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20
-"""Operator set of every exported graph: old enough for the runtimes that banks have, new enough for every operator used."""
+"""Operator set of every graph: old enough for the runtimes that banks have, new enough for every operator used."""
 
 
 class GraphBuilder:
     """Collects operators and constants of one graph; equal constants are stored once.
 
-    The graph is written operator by operator instead of traced: it has a third of a trace's operators (each costs about a
-    microsecond per decision), accepts zero rows, and is ready in milliseconds, which every refresh pays for.
+    The graph is written operator by operator instead of traced: it has a third of a trace's operators (each costs about
+    a microsecond per decision), accepts zero rows, and is ready in milliseconds, which every refresh pays for.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,10 @@ class GraphBuilder:
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, f"{name}_{len(self._constants)}")
         return self._constants[key].name
+
+    def number(self, value: float) -> str:
+        """Return the name of a float32 constant of shape (1,)."""
+        return self.constant(np.array([value], dtype=np.float32))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add one operator with one result and return that result's name."""

@@ -1,4 +1,4 @@
-"""The graph's front end: raw numbers and category codes to latent tokens, as `Encoder.lookups` and `FieldTable` do it."""
+"""The graph's front end: raw numbers and category codes to tokens, as `Encoder.lookups` and `FieldTable` do it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FrontEnd:
         floors, inverses = _intervals(fields, hop)
         over = graph.op("Sub", "numeric", graph.op("Gather", graph.constant(floors), flat))
         share = graph.op("Mul", over, graph.op("Gather", graph.constant(inverses), flat))
-        zero, one = graph.constant(np.float32([0.0])), graph.constant(np.float32([1.0]))
+        zero, one = graph.number(0.0), graph.number(1.0)
         share = graph.op("Min", graph.op("Max", share, zero), one)
         # A special value reads its own row alone: share 0, and the upper look-up repeats the lower one.
         share = graph.op("Where", special, zero, share)
@@ -99,7 +99,7 @@ def _knots(graph: GraphBuilder, fields: tuple[NumericField, ...]) -> tuple[str, 
     for place, entry in enumerate(fields):
         edges[place, : len(entry.edges)] = entry.edges
     value = graph.op("Unsqueeze", "numeric", graph.constant([2]))
-    zero, one = graph.constant(np.float32([0.0])), graph.constant(np.float32([1.0]))
+    zero, one = graph.number(0.0), graph.number(1.0)
     reached = _count(graph, graph.op("GreaterOrEqual", value, graph.constant(edges[:, ::hop])))
     block = graph.op("Max", graph.op("Sub", reached, one), zero)
     steps = np.arange(len(fields), dtype=np.float32) * hop
@@ -107,7 +107,7 @@ def _knots(graph: GraphBuilder, fields: tuple[NumericField, ...]) -> tuple[str, 
     near = graph.op("Gather", graph.constant(edges.reshape(-1, hop)), place_of_block)
     within = _count(graph, graph.op("GreaterOrEqual", value, near))
     # `within` counts the block's own first edge, which is what "minus one" takes off again.
-    knot = graph.op("Add", graph.op("Mul", block, graph.constant(np.float32([hop]))), graph.op("Sub", within, one))
+    knot = graph.op("Add", graph.op("Mul", block, graph.number(hop)), graph.op("Sub", within, one))
     lasts = np.array([len(f.edges) - 2 for f in fields], dtype=np.float32)
     knot = graph.op("Min", graph.op("Max", knot, zero), graph.constant(lasts))
     special = graph.op("IsNaN", "numeric")
@@ -147,7 +147,7 @@ def _integers(graph: GraphBuilder, numbers: str) -> str:
 
 
 def _padded(owner: npt.NDArray[np.int64], tokens: int) -> tuple[npt.NDArray[np.int64], Floats]:
-    """Return look-up places (tokens * longest,) and which of them are real (tokens, longest), for each look-up's token."""
+    """Return look-up places (tokens * longest,) and which are real (tokens, longest), from each look-up's token."""
     members = [np.flatnonzero(owner == token) for token in range(tokens)]
     depth = max(len(places) for places in members)
     places = np.zeros((tokens, depth), dtype=np.int64)

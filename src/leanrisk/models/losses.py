@@ -18,9 +18,9 @@ def distillation_loss(
 ) -> Tensor:
     """Return the scalar loss `teacher_weight * temp^2 * KL(teacher || student) + label_weight * CE`.
 
-    Logits of shape (rows,) or (rows, 1) are log-odds of one binary outcome; (rows, classes) with at least two classes are
-    class logits. labels: shape (rows,), 0/1 or class numbers; a NaN label counts for the teacher's part only. The mean
-    is over rows. Source: Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", section 2.
+    Logits of shape (rows,) or (rows, 1) are log-odds of one binary outcome; (rows, classes) with at least two classes
+    are class logits. labels: shape (rows,), 0/1 or class numbers; a NaN label counts for the teacher's part only. The
+    mean is over rows. Source: Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", section 2.
     """
     student, teacher = _class_logits(student_logits), _class_logits(teacher_logits)
     divergence = functional.kl_div(
@@ -40,7 +40,7 @@ def distillation_loss(
 def regression_distillation_loss(
     student: Tensor, teacher: Tensor, target: Tensor, *, teacher_weight: float = 0.7, label_weight: float = 0.3
 ) -> Tensor:
-    """Return `teacher_weight * MSE(student, teacher) + label_weight * MSE(student, target)` over rows of shape (rows,)."""
+    """Return `teacher_weight * MSE(student, teacher) + label_weight * MSE(student, target)`; all of shape (rows,)."""
     return teacher_weight * functional.mse_loss(student, teacher) + label_weight * functional.mse_loss(student, target)
 
 

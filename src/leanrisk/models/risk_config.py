@@ -10,16 +10,25 @@ from leanrisk.core.errors import ConfigError
 from leanrisk.core.inputs import Fields, TableLayout
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Six narrow blocks over eight latent tokens; most parameters sit in the table of knots, where a row reads only a few.
+    # Six narrow blocks over eight latent tokens; most parameters sit in the table of knots, where a row reads a few.
     "tiny": {"body": "transformer", "width": 48, "blocks": 6, "heads": 2, "tokens": 8, "expansion": 2},
     # The same table read into two dense layers: no attention, for where microseconds count.
-    "swift": {"body": "mlp", "width": 24, "blocks": 2, "heads": 1, "tokens": 8, "expansion": 2, "hidden": 64, "members": 4},
+    "swift": {
+        "body": "mlp",
+        "width": 24,
+        "blocks": 2,
+        "heads": 1,
+        "tokens": 8,
+        "expansion": 2,
+        "hidden": 64,
+        "members": 4,
+    },
     # The size of a BERT-base, for a machine with a GPU; on a CPU it serves as a teacher or not at all.
     "base": {"body": "transformer", "width": 768, "blocks": 12, "heads": 12, "tokens": 16, "expansion": 4},
 }
 
 
-class RiskTransformerConfig(PreTrainedConfig):  # type: ignore[misc]
+class RiskTransformerConfig(PreTrainedConfig):
     """Sizes of one `RiskTransformer`: the embedding table (`table_rows`, `lookup_tokens`) and the body."""
 
     model_type = "leanrisk_risk_transformer"

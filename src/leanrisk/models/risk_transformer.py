@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from leanrisk.models.field_table import FieldTable
 from leanrisk.models.risk_config import RiskTransformerConfig
 
 
 @dataclass
-class RiskOutput(ModelOutput):  # type: ignore[misc]
+class RiskOutput(ModelOutput):
     """What the network says of each row.
 
     `logits`: (rows,), log-odds of bad, or the standardised value in regression: the mean over members.
@@ -114,25 +115,23 @@ class MlpBody(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.tokens * config.width)
         widths = [config.tokens * config.width, *[config.hidden] * config.blocks]
-        self.layers = nn.ModuleList(
-            MemberLinear(config.members, a, b) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(MemberLinear(config.members, a, b) for a, b in pairwise(widths))
         self.dropout = nn.Dropout(config.dropout)
         self.out_features = config.hidden
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (members, rows, hidden) for tokens (rows, tokens, width)."""
-        state = self.norm(tokens.flatten(1)).unsqueeze(0)
+        state: Tensor = self.norm(tokens.flatten(1)).unsqueeze(0)
         for layer in self.layers:
             state = self.dropout(functional.relu(layer(state)))
         return state
 
 
-class RiskTransformer(PreTrainedModel):  # type: ignore[misc]
+class RiskTransformer(PreTrainedModel):
     """A risk model for tabular rows: field table, body, head; one logit per row.
 
-    Reads `Lookups` (see `core.inputs`), which the encoder makes; `save_pretrained` writes safetensors. The latent tokens
-    follow Jaegle et al. (2021), "Perceiver": their number is fixed, however many columns there are.
+    Reads `Lookups` (see `core.inputs`), which the encoder makes; `save_pretrained` writes safetensors. The latent
+    tokens follow Jaegle et al. (2021), "Perceiver": their number is fixed, however many columns there are.
     """
 
     config_class = RiskTransformerConfig
@@ -144,7 +143,7 @@ class RiskTransformer(PreTrainedModel):  # type: ignore[misc]
         self.table = FieldTable(config.table_rows, config.width, config.lookup_tokens)
         self.body = TransformerBody(config) if config.body == "transformer" else MlpBody(config)
         self.head = MemberLinear(config.members, self.body.out_features, 1)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, FieldTable):

@@ -53,7 +53,9 @@ class TrainingConfig:
         if not 0 < self.learning_rate < 1 or self.temperature <= 0:
             raise ConfigError("training.learning_rate must lie in (0, 1) and temperature above 0. Correct them.")
         if min(self.teacher_weight, self.label_weight) < 0 or self.teacher_weight + self.label_weight == 0:
-            raise ConfigError("training.teacher_weight and label_weight must not be negative, nor both 0. Correct them.")
+            raise ConfigError(
+                "training.teacher_weight and label_weight must not be negative, nor both 0. Correct them."
+            )
         if not 0 <= self.averaging < 1 or not 0 <= self.warmup < 1:
             raise ConfigError("training.averaging and training.warmup must lie in [0, 1). Correct them.")
 
