@@ -1,0 +1,172 @@
+"""The recipe: data, incumbent, an ordered list of techniques, gates and rates, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from leanrisk.core.config import configured, read_toml
+from leanrisk.core.errors import ConfigError
+from leanrisk.data.split import SplitConfig
+from leanrisk.evaluate.gates import GateConfig
+from leanrisk.models.gbdt_search import GbdtConfig
+from leanrisk.techniques.catalogue import technique
+from leanrisk.techniques.reteach import Reteach
+
+
+@dataclass(frozen=True)
+class SimulatedData:
+    """The embedded default: a simulated book of this many rows and features."""
+
+    book: str = "sme"
+    rows: int = 40_000
+    features: int = 217
+
+    def __post_init__(self) -> None:
+        if self.book != "sme":
+            raise ConfigError(f"data.book must be 'sme': it is {self.book!r}. Choose it, or name a file with --data.")
+
+
+@dataclass(frozen=True)
+class IncumbentConfig:
+    """The model to beat: trained here ("lightgbm", "scorecard"), or a `path` to a model file or a `column` of scores."""
+
+    kind: str = "lightgbm"
+    path: str | None = None
+    column: str | None = None
+    gbdt: GbdtConfig = field(default_factory=GbdtConfig)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("lightgbm", "scorecard", "file", "scores"):
+            raise ConfigError(
+                f"incumbent.kind must be lightgbm, scorecard, file or scores: it is {self.kind!r}. Choose one of them."
+            )
+        if (self.kind == "file") != (self.path is not None):
+            raise ConfigError("incumbent.path goes with incumbent.kind = 'file', and the other way round. Give both.")
+        if (self.kind == "scores") != (self.column is not None):
+            raise ConfigError("incumbent.column goes with incumbent.kind = 'scores', and vice versa. Give both.")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One technique of the recipe; with `unless`, it is tried only where no step of that label was accepted."""
+
+    technique: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
+    unless: str = ""
+
+    def __post_init__(self) -> None:
+        technique(self.technique, self.settings)
+        if not self.label:
+            object.__setattr__(self, "label", self.technique)
+
+
+@dataclass(frozen=True)
+class RefreshConfig:
+    """The cheap round: the newest `slice` of the training rows, and how the champion is taught on it."""
+
+    slice: float = 0.2
+    min_rows: int = 50
+    teach: Reteach = field(default_factory=Reteach)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.slice < 1:
+            raise ConfigError(f"refresh.slice must lie in (0, 1): it is {self.slice}. Choose for example 0.2.")
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """How carefully is measured: bootstrap `resamples`, latency `calls`, alert `budget` (share of rows)."""
+
+    resamples: int = 1000
+    calls: int = 2000
+    budget: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.resamples < 100 or self.calls < 100:
+            raise ConfigError("measure.resamples and measure.calls must be at least 100. Raise them.")
+        if not 0 < self.budget < 1:
+            raise ConfigError(f"measure.budget must lie in (0, 1): it is {self.budget}. Choose for example 0.05.")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `shrink` and `refresh` do, in order; unknown keys are refused wherever they stand."""
+
+    name: str
+    title: str = ""
+    steps: tuple[Step, ...] = (Step("distill"),)
+    data: SimulatedData | None = None
+    split: SplitConfig = field(default_factory=SplitConfig)
+    incumbent: IncumbentConfig = field(default_factory=IncumbentConfig)
+    gates: GateConfig = field(default_factory=GateConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    rates: str | None = None
+    limits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        labels = [step.label for step in self.steps]
+        if len(set(labels)) < len(labels):
+            raise ConfigError(f"Steps need labels of their own: {', '.join(labels)} repeats one. Set 'label'.")
+        for place, step in enumerate(self.steps):
+            if step.unless and step.unless not in labels[:place]:
+                raise ConfigError(
+                    f"step '{step.label}': unless = '{step.unless}' must be the label of an earlier step. Correct it."
+                )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
+        """Return the recipe in a plain mapping, with its [presets.NAME] table laid over it, then `changes`.
+
+        A change is "key.key=value" with the value written as in TOML. Raises `ConfigError` for anything unknown.
+        """
+        plain = dict(values)
+        presets = plain.pop("presets", {})
+        if preset not in ("standard", *presets):
+            known = ", ".join(sorted({"standard", *presets}))
+            raise ConfigError(f"A preset must be one of {known}: it is {preset!r}. Choose one of them.")
+        plain = _laid_over(plain, presets.get(preset, {}))
+        for change in changes:
+            plain = _laid_over(plain, _as_mapping(change))
+        return configured(cls, plain, where="recipe")
+
+    @classmethod
+    def read(cls, path: Path | str, *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
+        """Return the recipe in a TOML file (see `from_dict`)."""
+        return cls.from_dict(read_toml(path), preset=preset, changes=changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain values, for the manifest and for telling two recipes apart."""
+        return asdict(self)
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _laid_over(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _as_mapping(change: str) -> dict[str, Any]:
+    key, equals, text = change.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(part.isidentifier() for part in parts):
+        raise ConfigError(f"--set takes key=value, as in gates.auc_margin=-0.01: it is {change!r}. Correct it.")
+    value = _toml_value(text.strip())
+    for part in reversed(parts):
+        value = {part: value}
+    return dict(value)
+
+
+def _toml_value(text: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,149 @@
+"""The bundle: everything that scores, in one verified folder. Reading one needs no training library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from leanrisk.core.errors import BundleError
+from leanrisk.core.files import replacing_folder, writable_folder, write_json, write_text
+from leanrisk.core.inputs import Inputs
+from leanrisk.core.schema import Schema
+from leanrisk.data.load import load
+from leanrisk.data.read import to_frame
+from leanrisk.features.encoder import Encoder
+from leanrisk.models.onnx_session import GraphSession
+from leanrisk.registry.manifest import Manifest
+
+GRAPH, ENCODER, SCHEMA, REFERENCE, CARD = "model.onnx", "encoder.json", "schema.toml", "reference.json", "card.json"
+TRAINING = "training"
+"""Folder of what only a later refresh needs; a scoring host may leave it out when it copies a bundle."""
+
+REFERENCE_TOLERANCE = 1e-6
+"""Largest difference from the stored reference predictions: another processor may round the last bits otherwise."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A deployed model: graph, encoder and schema, each file checked against the manifest when it was loaded."""
+
+    folder: Path
+    manifest: Manifest
+    schema: Schema
+    encoder: Encoder
+    graph: bytes
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Bundle:
+        """Return the bundle in `folder` after checking every file's SHA-256; raises `BundleError`."""
+        place = Path(folder)
+        manifest = Manifest.read(place)
+        manifest.verify(place)
+        try:
+            schema = Schema.read(place / SCHEMA)
+            encoder = Encoder.from_dict(json.loads((place / ENCODER).read_text(encoding="utf-8")))
+            graph = (place / GRAPH).read_bytes()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"A bundle must be whole: '{place}' is not ({error}). Restore it.") from error
+        return cls(place, manifest, schema, encoder, graph)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns that must be sent to score a row."""
+        return self.encoder.columns
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of everything needed to score."""
+        return sum((self.folder / name).stat().st_size for name in (GRAPH, ENCODER, SCHEMA))
+
+    def score(self, table: Any) -> npt.NDArray[np.float32]:
+        """Return the probability of bad (regression: the value) per row, float32 (rows,).
+
+        `table`: a polars, pandas or Arrow table, or a mapping of columns, with the raw columns by name; their order and
+        further columns do not matter. Raises `DataError` with every missing or re-typed column at once.
+        """
+        frame = to_frame(table)
+        if frame.height == 0:
+            return np.empty(0, dtype=np.float32)
+        return self.session.probability(self.encoder.inputs(load(frame, self._scoring_schema, labelled=False).frame))
+
+    def record(self, record: Mapping[str, Any]) -> float:
+        """Return the probability of bad of one record of raw fields; the same bits as in a batch."""
+        return float(self.session.probability(self.encoder.record(record))[0])
+
+    def check_reference(self) -> float:
+        """Return the largest difference from the stored reference predictions; raises `BundleError` above the tolerance."""
+        try:
+            stored = json.loads((self.folder / REFERENCE).read_text(encoding="utf-8"))
+            numeric = np.array(stored["numeric"], dtype=np.float32).reshape(stored["rows"], -1)
+            category = np.array(stored["category"], dtype=np.int64).reshape(stored["rows"], -1)
+            expected = np.array(stored["probability"], dtype=np.float32)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"Reference predictions must be readable: in '{self.folder}' not ({error}).") from error
+        answers = self.session.probability(Inputs(numeric, category))
+        worst = float(np.max(np.abs(answers - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
+        if not worst <= REFERENCE_TOLERANCE:
+            raise BundleError(
+                f"A bundle must repeat its reference predictions within {REFERENCE_TOLERANCE}: it differs by "
+                f"{worst:.2e}. Do not deploy it here."
+            )
+        return worst
+
+    @cached_property
+    def session(self) -> GraphSession:
+        """The loaded graph, one thread."""
+        return GraphSession(self.graph)
+
+    @cached_property
+    def _scoring_schema(self) -> Schema:
+        return self.schema.keeping(self.encoder.fields.names)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    graph: bytes,
+    encoder: Encoder,
+    schema: Schema,
+    reference: Inputs,
+    card: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    training: Callable[[Path], None] | None = None,
+) -> Bundle:
+    """Write a bundle to `folder` in one step and return it, loaded and checked against its own reference predictions.
+
+    `reference`: a few rows whose predictions are stored, so that a host can prove that it computes the same; they must not
+    be real applicants. `training` writes what a later refresh needs. A bundle that stood there is replaced only when the
+    new one is complete; raises `OutputError` where that is not possible.
+    """
+    with replacing_folder(folder) as part:
+        (part / GRAPH).write_bytes(graph)
+        write_json(part / ENCODER, encoder.to_dict())
+        write_text(part / SCHEMA, schema.to_toml())
+        write_json(part / REFERENCE, _reference(graph, reference))
+        write_json(part / CARD, dict(card))
+        if training is not None:
+            training(writable_folder(part / TRAINING))
+        Manifest.of(part, facts).write(part)
+        Bundle.load(part).check_reference()
+    return Bundle.load(folder)
+
+
+def _reference(graph: bytes, rows: Inputs) -> dict[str, Any]:
+    answers = GraphSession(graph).probability(rows)
+    numeric = [[None if np.isnan(value) else float(value) for value in row] for row in rows.numeric]
+    return {
+        "rows": rows.rows,
+        "numeric": numeric,
+        "category": rows.category.tolist(),
+        "probability": [float(value) for value in answers],
+    }

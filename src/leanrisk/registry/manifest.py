@@ -1,0 +1,68 @@
+"""The list of a bundle's files with their SHA-256: what makes a bundle one thing that cannot change unnoticed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from leanrisk.core.errors import BundleError
+from leanrisk.core.files import sha256_of, write_json
+
+NAME = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`files`: path inside the bundle -> SHA-256; `facts`: version, scenario, seed, lineage and whatever else was told."""
+
+    files: Mapping[str, str]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, facts: Mapping[str, Any]) -> Manifest:
+        """Return the manifest of every file now in `folder`, the manifest itself left out."""
+        return cls({name: sha256_of(folder / name) for name in _names(folder)}, dict(facts))
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest into `folder`."""
+        write_json(folder / NAME, {"format": FORMAT, "facts": dict(self.facts), "files": dict(self.files)})
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Return the manifest in `folder`; raises `BundleError` where there is none or it does not parse."""
+        try:
+            plain = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            written, files, facts = plain["format"], dict(plain["files"]), dict(plain["facts"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(
+                f"A bundle is a folder with a {NAME}: '{folder}' has none that can be read ({error}). Check the path."
+            ) from error
+        if written != FORMAT:
+            raise BundleError(
+                f"This version reads bundles of format {FORMAT}: '{folder}' has format {written}. Shrink it again."
+            )
+        return cls({str(name): str(digest) for name, digest in files.items()}, facts)
+
+    def verify(self, folder: Path) -> None:
+        """Raise `BundleError` naming every file that is missing, altered or unlisted."""
+        present = set(_names(folder))
+        wrong = [f"'{name}' is missing" for name in sorted(set(self.files) - present)]
+        wrong += [f"'{name}' is not in the manifest" for name in sorted(present - set(self.files))]
+        wrong += [
+            f"'{name}' was altered"
+            for name, digest in sorted(self.files.items())
+            if name in present and sha256_of(folder / name) != digest
+        ]
+        if wrong:
+            raise BundleError(
+                f"A bundle must be as it was written: in '{folder}' {'; '.join(wrong)}. Restore it from its source."
+            )
+
+
+def _names(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    return sorted(path.relative_to(folder).as_posix() for path in files if path.name != NAME or path.parent != folder)

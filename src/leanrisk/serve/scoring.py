@@ -1,0 +1,32 @@
+"""From a dict of raw fields to a calibrated probability: the path that every decision takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from leanrisk.registry.bundle import Bundle
+
+
+class Scorer:
+    """A loaded bundle, warmed up and ready to answer; one thread, no pandas, no training library."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._encode = bundle.encoder.record
+        self._answer = bundle.session.probability
+        bundle.check_reference()
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Scorer:
+        """Return a scorer for the bundle in `folder`; raises `BundleError` where it is altered or answers otherwise."""
+        return cls(Bundle.load(folder))
+
+    def one(self, record: Mapping[str, Any]) -> float:
+        """Return the probability of bad (regression: the value) of one record; an absent field is missing.
+
+        The answer has the same bits as `Bundle.score` gives for that row. Raises `DataError` naming every field that
+        should be a number and is not.
+        """
+        return float(self._answer(self._encode(record))[0])

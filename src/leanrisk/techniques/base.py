@@ -1,0 +1,102 @@
+"""The one protocol of all techniques, and the values that pass between them and the bench."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.measurement import Measurement
+from leanrisk.core.progress import Progress, Silent
+from leanrisk.models.incumbent import RecordRoute
+
+_SILENT = Silent()
+
+Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
+"""From raw rows to log-odds of bad (regression: values), float32 (rows,)."""
+
+
+class Model(Protocol):
+    """Whatever a candidate predicts with: an incumbent or a lean model."""
+
+    kind: str
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk of everything needed to score."""
+        ...
+
+    def predict(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the probability of bad per row, shape (rows,); for a regression the predicted value."""
+        ...
+
+    def usual(self) -> RecordRoute | None:
+        """Return the route that serves it: a record in, a probability out; None where it cannot be asked."""
+        ...
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What would be deployed at this point of the recipe: an immutable value that each technique replaces.
+
+    `features` are the columns kept; `lineage` names the techniques that made it, in order.
+    """
+
+    features: tuple[str, ...]
+    model: Model
+    precision: str = "fp32"
+    lineage: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Opinions to learn from, as log-odds of bad (regression: values).
+
+    `margins`: float32 (rows,) for the bench's training rows, from models that did not see the row; None where the teacher
+    has seen them all, so that its opinion on them is worth nothing. `ask`: opinions on any other rows, or None where the
+    teacher is only a column of scores.
+    """
+
+    margins: npt.NDArray[np.float32] | None
+    ask: Ask | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that a technique may see. The test part is not here, so no technique can look at it.
+
+    `measure` gives quality (on validation) and cost of a candidate with the very scorer that serves; techniques are
+    measured through it, since they may not import the layers that know how.
+    """
+
+    train: Dataset
+    valid: Dataset
+    teacher: Teacher
+    measure: Callable[[Candidate], Measurement]
+    seed: int
+    objective: str = "binary"
+    progress: Progress = _SILENT
+
+
+class Technique(Protocol):
+    """One way to make a candidate leaner.
+
+    `apply` returns a new candidate and changes neither its arguments nor anything outside; equal arguments and seed give
+    equal predictions. It raises a `LeanRiskError` where it cannot work on this data; the pipeline records that.
+    """
+
+    name: str
+
+    def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
+        """Return the candidate after this technique."""
+        ...

@@ -1,0 +1,27 @@
+"""The techniques by name, each loaded when a recipe first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from leanrisk.core.config import configured
+from leanrisk.core.errors import ConfigError
+from leanrisk.techniques.base import Technique
+
+_HOMES = {"distill": "leanrisk.techniques.distill:Distill"}
+
+
+def technique_names() -> tuple[str, ...]:
+    """Return the names that a recipe may use, in alphabetical order."""
+    return tuple(sorted(_HOMES))
+
+
+def technique(name: str, settings: Mapping[str, Any]) -> Technique:
+    """Return the technique `name` with these settings; raises `ConfigError` for an unknown name or key."""
+    if name not in _HOMES:
+        raise ConfigError(f"A technique must be one of {', '.join(technique_names())}: it is {name!r}. Choose one.")
+    module, attribute = _HOMES[name].split(":")
+    made: Technique = configured(getattr(import_module(module), attribute), settings, where=f"step '{name}'")
+    return made

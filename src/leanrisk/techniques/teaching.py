@@ -1,0 +1,138 @@
+"""From rows and a teacher to a taught, calibrated network: what `distill` and `refresh` have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ConfigError, ModelError
+from leanrisk.core.inputs import Lookups
+from leanrisk.core.progress import Progress, Silent
+from leanrisk.core.seeding import derived_seed, generator
+from leanrisk.features.encoder import Encoder
+from leanrisk.models.calibration import Calibration, fit_calibration, standardising
+from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.training import Lesson, TrainingConfig, TrainingLog, predict_logits, train
+from leanrisk.techniques.base import Ask, Teacher
+from leanrisk.techniques.perturbed import perturbed_rows
+
+_SILENT = Silent()
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """How much the teacher is asked: `copies` of the rows with a `swap` share of values from elsewhere.
+
+    `held_out` is the share of rows that only decide when to stop.
+    """
+
+    copies: int = 3
+    swap: float = 0.3
+    held_out: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.copies <= 50:
+            raise ConfigError(f"distill.copies must lie in 0..50: it is {self.copies}. Choose another number.")
+        if not 0 < self.swap <= 1 or not 0 < self.held_out < 1:
+            raise ConfigError("distill.swap must lie in (0, 1] and held_out in (0, 1). Correct them.")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The unit of a regression target in the network: `(value - mean) / spread`; (0, 1) for log-odds."""
+
+    mean: float = 0.0
+    spread: float = 1.0
+
+    @classmethod
+    def of(cls, targets: Floats, objective: str) -> Scale:
+        """Return the scale of these targets; a constant target keeps a spread of one."""
+        if objective == "binary":
+            return cls()
+        return cls(float(targets.mean()), float(targets.std()) or 1.0)
+
+    def down(self, values: npt.NDArray[Any]) -> Floats:
+        """Return the values in the network's unit."""
+        return ((np.asarray(values, dtype=np.float64) - self.mean) / self.spread).astype(np.float32)
+
+
+def teach(
+    network: RiskTransformer,
+    encoder: Encoder,
+    rows: Dataset,
+    teacher: Teacher,
+    *,
+    classroom: Classroom,
+    training: TrainingConfig,
+    scale: Scale,
+    seed: int,
+    objective: str = "binary",
+    progress: Progress = _SILENT,
+) -> TrainingLog:
+    """Teach `network` in place on `rows` and on perturbed copies that the teacher scores; return the log."""
+    chosen = generator(seed, "held-out").random(rows.rows) < classroom.held_out
+    # Tiny tables: something must be left to learn from, and something to stop by.
+    if chosen.all() or not chosen.any():
+        chosen = np.arange(rows.rows) % 10 == 0
+    learned, stopped = rows.where(~chosen), rows.where(chosen)
+    lessons = []
+    if teacher.margins is not None:
+        lessons.append(_lesson(encoder, learned, scale, teacher.margins[~chosen]))
+    if classroom.copies and teacher.ask is not None:
+        lessons.append(_opinions(encoder, learned, teacher.ask, classroom, scale, seed=seed, objective=objective))
+    if not lessons:
+        raise ModelError("A teacher must have opinions: this one has no scores and cannot be asked. Name another.")
+    seen = None if teacher.margins is None else teacher.margins[chosen]
+    return train(
+        network,
+        _joined(lessons),
+        held_out=_lesson(encoder, stopped, scale, seen),
+        config=training,
+        seed=derived_seed(seed, "training"),
+        objective=objective,
+        progress=progress,
+    )
+
+
+def calibrated(
+    network: RiskTransformer, encoder: Encoder, valid: Dataset, *, scale: Scale, seed: int, objective: str
+) -> Calibration:
+    """Return the map from logit to probability fitted on validation rows; a regression's way back to its own unit."""
+    if objective == "regression":
+        return standardising(scale.mean, scale.spread)
+    logits = predict_logits(network, encoder.lookups(encoder.inputs(valid.frame)))
+    return fit_calibration(valid.labels, logits, seed=seed)
+
+
+
+
+def _lesson(encoder: Encoder, rows: Dataset, scale: Scale, margins: Floats | None) -> Lesson:
+    opinions = None if margins is None else scale.down(margins)
+    return Lesson(encoder.lookups(encoder.inputs(rows.frame)), scale.down(rows.labels), opinions)
+
+
+def _opinions(
+    encoder: Encoder, rows: Dataset, ask: Ask, classroom: Classroom, scale: Scale, *, seed: int, objective: str
+) -> Lesson:
+    frame = perturbed_rows(rows, copies=classroom.copies, share=classroom.swap, seed=seed)
+    opinion = scale.down(ask(frame))
+    # In a regression a perturbed row has no outcome of its own; the teacher's opinion stands in for it.
+    outcome = opinion if objective == "regression" else np.full(frame.height, np.nan, dtype=np.float32)
+    return Lesson(encoder.lookups(encoder.inputs(frame)), outcome, opinion)
+
+
+def _joined(lessons: list[Lesson]) -> Lesson:
+    if len(lessons) == 1:
+        return lessons[0]
+    lookups = Lookups(
+        np.concatenate([lesson.lookups.index for lesson in lessons]),
+        np.concatenate([lesson.lookups.weight for lesson in lessons]),
+    )
+    opinions = [lesson.targets if lesson.teacher is None else lesson.teacher for lesson in lessons]
+    return Lesson(lookups, np.concatenate([lesson.targets for lesson in lessons]), np.concatenate(opinions))
