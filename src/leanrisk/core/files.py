@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,10 +69,11 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         os.replace(part, target)
         _flush(target.parent)
     except OSError as error:
-        if old.exists() and not target.exists():
-            os.replace(old, target)
         raise _refused(target, error) from error
     finally:
+        # Also after Ctrl-C between the two renames.
+        if old.exists() and not target.exists():
+            os.replace(old, target)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
