@@ -1,0 +1,146 @@
+"""A simulated book of loans to small firms with a known truth, in memory or as a stream of blocks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import cast
+
+import polars as pl
+import pyarrow as pa
+
+from leanrisk.core.errors import ConfigError
+from leanrisk.core.schema import Column, Kind, Role, Schema
+from leanrisk.data.simulate.book import Book, Draft, Outcomes
+from leanrisk.data.simulate.catalogue import catalogue
+from leanrisk.data.simulate.columns import NEVER, Categorical, Numeric, Shape, Spec
+from leanrisk.data.simulate.sources import SOURCES
+
+MOST_ROWS = 1_000_000_000
+FEATURES = 217
+
+_ENTITIES = {
+    "industry_sector": "industry_2",
+    "industry_subsector": "industry_3",
+    "branch": "branch",
+    "region": "region",
+}
+_BEFORE = (
+    Column("loan_id", Kind.NUMERIC, Role.ID),
+    Column("decision_date", Kind.DATE, Role.TIME),
+    Column(
+        "firm_id",
+        Kind.CATEGORY,
+        Role.IGNORED,
+        entity="firm",
+        note="Not a group: few firms borrow twice, and a split by time must not throw them out. Memory reads it.",
+    ),
+    Column(
+        "guarantor_id", Kind.CATEGORY, Role.IGNORED, entity="guarantor", note="The firm_id of the guaranteeing firm."
+    ),
+    Column("loan_officer", Kind.CATEGORY, Role.IGNORED, entity="officer"),
+    Column("industry_group", Kind.CATEGORY, Role.IGNORED, entity="industry_4", note="The first 4 digits of the code."),
+    Column("industry_code", Kind.CATEGORY, Role.IGNORED, entity="industry"),
+    Column("owner_gender", Kind.CATEGORY, Role.PROTECTED),
+)
+_AFTER = (
+    Column("bad", Kind.NUMERIC, Role.TARGET),
+    Column("outcome_date", Kind.DATE, Role.OUTCOME_TIME, note="A bad is known when it defaults, a good at maturity."),
+    Column("collections_calls", Kind.NUMERIC, Role.EXPOST, note="Filled only once a loan is bad."),
+    Column("recovered_share", Kind.NUMERIC, Role.EXPOST, note="Filled only once a loan is bad."),
+    Column("account_closed_date", Kind.DATE, Role.EXPOST, note="Dated after the decision."),
+    Column("_true_pd", Kind.NUMERIC, Role.EXPOST, note="The simulator's truth; no bank has it."),
+)
+
+
+def simulate_sme(*, rows: int, features: int = FEATURES, seed: int, workers: int | None = None) -> pl.DataFrame:
+    """Return a book of `rows` loans with `features` features, in the order of their decision dates.
+
+    Equal for equal (rows, features, seed) whatever the number of `workers`; the truth does not depend on `features`.
+    The columns are those of `sme_schema`. Raises `ConfigError` where an argument is out of range.
+    """
+    with sme_batches(rows=rows, features=features, seed=seed, workers=workers) as batches:
+        table = pa.Table.from_batches(list(batches))
+    frame = cast(pl.DataFrame, pl.from_arrow(table))
+    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+
+
+@contextlib.contextmanager
+def sme_batches(
+    *, rows: int, features: int = FEATURES, seed: int, workers: int | None = None
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Yield an iterator over the book in record batches of 16,384 rows; only a few are in memory at a time.
+
+    Category columns are dictionaries that are the same in every batch. Leaving the context, early or not, ends the
+    `workers` (threads; as many as cores, up to 4, by default).
+    """
+    check_sme(rows=rows, features=features, seed=seed)
+    book = Book(rows=rows, features=features, seed=seed)
+    threads = workers or min(4, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="simulate")
+    try:
+        yield _batches(book, _drafts(book, pool, ahead=2 * threads))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def check_sme(*, rows: int, features: int, seed: int) -> None:
+    """Raise `ConfigError` where the size, the number of features or the seed of a book is out of range."""
+    if not 1 <= rows <= MOST_ROWS:
+        raise ConfigError(
+            f"A book has 1 to {MOST_ROWS:,} rows: {rows:,} were asked for. Choose a number in that range."
+        )
+    if seed < 0:
+        raise ConfigError(f"A seed must not be negative: it is {seed}. Choose 0 or any larger whole number.")
+    catalogue(features)
+
+
+def sme_schema(*, features: int = FEATURES) -> Schema:
+    """Return the schema of the book: roles, entities, missing codes, and what each look-up costs in CNY."""
+    return Schema(
+        columns=(*_BEFORE, *(_column(spec) for spec in catalogue(features)), *_AFTER),
+        positive=(1,),
+        negative=(0,),
+        name="simulated-sme",
+        description="Simulated loans to small firms, 2016 to 2023, with a downturn in 2020 and 2021. Amounts in kCNY.",
+    )
+
+
+def _column(spec: Spec) -> Column:
+    source = SOURCES[spec.source]
+    codes: tuple[int, ...] = ()
+    if isinstance(spec, Numeric) and spec.shape.whole and source.code is not None:
+        codes = (source.code,)
+    if isinstance(spec, Numeric) and spec.shape is Shape.SINCE:
+        codes = (*codes, NEVER)
+    return Column(
+        spec.name,
+        Kind.CATEGORY if isinstance(spec, Categorical) else Kind.NUMERIC,
+        entity=_ENTITIES.get(spec.name),
+        missing_codes=codes,
+        price=source.price,
+        latency_ms=source.latency_ms,
+        lookup=source.lookup,
+    )
+
+
+def _batches(book: Book, drafts: Iterator[Draft]) -> Iterator[pa.RecordBatch]:
+    names = [column.name for column in (*_BEFORE, *(_column(spec) for spec in book.features), *_AFTER)]
+    outcomes = Outcomes(book)
+    for draft in drafts:
+        columns = {**draft.columns, **outcomes.settle(draft)}
+        yield pa.RecordBatch.from_arrays([columns[name] for name in names], names=names)
+
+
+def _drafts(book: Book, pool: ThreadPoolExecutor, *, ahead: int) -> Iterator[Draft]:
+    """Yield the drafts in block order; the pool makes at most `ahead` of them before they are asked for."""
+    waiting: deque[Future[Draft]] = deque()
+    for block in range(book.blocks):
+        waiting.append(pool.submit(book.draft, block))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -1,0 +1,128 @@
+"""Writes a simulated book to a file block by block, so that a book larger than memory needs no more of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from leanrisk.core.errors import ConfigError
+from leanrisk.core.files import replacing
+from leanrisk.core.progress import Progress, Silent
+from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches
+
+CHUNK_ROWS = 65_536
+
+_SILENT = Silent()
+
+
+class Sink(Protocol):
+    """An open file that takes tables one after the other."""
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows of `table`."""
+        ...
+
+
+def write_sme(
+    path: Path | str,
+    *,
+    rows: int,
+    features: int = FEATURES,
+    seed: int,
+    chunk_rows: int = CHUNK_ROWS,
+    workers: int | None = None,
+    progress: Progress = _SILENT,
+) -> None:
+    """Write a book to `path` as Parquet, Arrow IPC or CSV, by its suffix (.parquet, .arrow, .csv).
+
+    The rows are those of `simulate_sme`, whatever `chunk_rows` (rows per write and per Parquet row group) and `workers`
+    (threads). Nothing appears at `path` before the file is whole. Raises `ConfigError` for arguments out of range or an
+    unknown suffix, `OutputError` where the file cannot be written.
+    """
+    target = Path(path)
+    opened = _sink_for(target)
+    check_sme(rows=rows, features=features, seed=seed)
+    if chunk_rows < 1:
+        raise ConfigError(f"A chunk has at least one row: chunk_rows is {chunk_rows}. Choose a larger number.")
+    with (
+        replacing(target) as part,
+        progress.track(f"simulate {rows:,} loans", rows) as advance,
+        sme_batches(rows=rows, features=features, seed=seed, workers=workers) as batches,
+    ):
+        first = next(batches)
+        with opened(part, first.schema) as sink:
+            for table in _chunks(first, batches, chunk_rows):
+                sink.write_table(table)
+                advance(table.num_rows)
+
+
+def _chunks(first: pa.RecordBatch, others: Iterator[pa.RecordBatch], chunk_rows: int) -> Iterator[pa.Table]:
+    """Yield the batches as tables of `chunk_rows` rows; the last one may be shorter."""
+    held = pa.Table.from_batches([first])
+    for batch in others:
+        while held.num_rows >= chunk_rows:
+            yield held.slice(0, chunk_rows)
+            held = held.slice(chunk_rows)
+        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+    while held.num_rows:
+        yield held.slice(0, chunk_rows)
+        held = held.slice(chunk_rows)
+
+
+def _sink_for(path: Path) -> Callable[[Path, pa.Schema], contextlib.AbstractContextManager[Sink]]:
+    try:
+        return _SINKS[path.suffix.lower()]
+    except KeyError:
+        raise ConfigError(
+            f"A book is written as {', '.join(_SINKS)}: '{path.name}' ends in none of them. Change its ending."
+        ) from None
+
+
+@contextlib.contextmanager
+def _parquet(path: Path, schema: pa.Schema) -> Iterator[Sink]:
+    words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    # Without the Arrow schema the dictionaries read back as plain strings, as in any bank's file.
+    with pq.ParquetWriter(
+        path, schema, compression="lz4", use_dictionary=words, write_statistics=["decision_date"], store_schema=False
+    ) as sink:
+        yield sink
+
+
+@contextlib.contextmanager
+def _arrow(path: Path, schema: pa.Schema) -> Iterator[Sink]:
+    plain = _plain(schema)
+    with pa.ipc.new_file(path, plain) as sink:
+        yield _Plain(sink.write_table, plain)
+
+
+@contextlib.contextmanager
+def _csv(path: Path, schema: pa.Schema) -> Iterator[Sink]:
+    plain = _plain(schema)
+    with pyarrow.csv.CSVWriter(path, plain) as sink:
+        yield _Plain(sink.write_table, plain)
+
+
+class _Plain:
+    """Writes dictionaries as plain strings."""
+
+    def __init__(self, write: Callable[[pa.Table], None], schema: pa.Schema) -> None:
+        self._write, self._schema = write, schema
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows of `table`."""
+        self._write(table.cast(self._schema))
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        [field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field for field in schema]
+    )
+
+
+_SINKS = {".parquet": _parquet, ".arrow": _arrow, ".feather": _arrow, ".csv": _csv}
