@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
@@ -75,11 +76,11 @@ def teach(
     objective: str = "binary",
     progress: Progress = _SILENT,
 ) -> TrainingLog:
-    """Teach `network` in place on `rows` and on perturbed copies that the teacher scores; return the log."""
-    chosen = generator(seed, "held-out").random(rows.rows) < classroom.held_out
-    # Tiny tables: something must be left to learn from, and something to stop by.
-    if chosen.all() or not chosen.any():
-        chosen = np.arange(rows.rows) % 10 == 0
+    """Teach `network` in place on `rows` and on perturbed copies that the teacher scores; return the log.
+
+    Raises `ModelError` for fewer than two rows of either outcome, or a teacher without opinions.
+    """
+    chosen = _stopping_rows(rows.labels, classroom.held_out, seed=seed, objective=objective)
     learned, stopped = rows.where(~chosen), rows.where(chosen)
     lessons = []
     if teacher.margins is not None:
@@ -89,15 +90,17 @@ def teach(
     if not lessons:
         raise ModelError("A teacher must have opinions: this one has no scores and cannot be asked. Name another.")
     seen = None if teacher.margins is None else teacher.margins[chosen]
-    return train(
-        network,
-        _joined(lessons),
-        held_out=_lesson(encoder, stopped, scale, seen),
-        config=training,
-        seed=derived_seed(seed, "training"),
-        objective=objective,
-        progress=progress,
-    )
+    # The loop seeds torch's own generator; the caller's random numbers must not depend on that.
+    with torch.random.fork_rng(devices=[]):
+        return train(
+            network,
+            _joined(lessons),
+            held_out=_lesson(encoder, stopped, scale, seen),
+            config=training,
+            seed=derived_seed(seed, "training"),
+            objective=objective,
+            progress=progress,
+        )
 
 
 def calibrated(
@@ -110,6 +113,22 @@ def calibrated(
     return fit_calibration(valid.labels, logits, seed=seed)
 
 
+def _stopping_rows(labels: Floats, share: float, *, seed: int, objective: str) -> npt.NDArray[np.bool_]:
+    """Return a mask of the rows that only decide when to stop: this share of each outcome, at least one, never all.
+
+    Drawn by outcome, since where bads are scarce a plain draw could hold none, and no AUC could be told from it.
+    """
+    groups = [labels == 1, labels == 0] if objective == "binary" else [~np.isnan(labels)]
+    rng = generator(seed, "held-out")
+    chosen = np.zeros(labels.size, dtype=np.bool_)
+    for group in groups:
+        places = np.flatnonzero(group)
+        if places.size < 2:
+            what = "of each outcome" if objective == "binary" else "with a value"
+            raise ModelError(f"Teaching needs at least 2 rows {what}: there are {places.size} of one. Bring more rows.")
+        count = min(max(1, round(share * places.size)), places.size - 1)
+        chosen[rng.permutation(places)[:count]] = True
+    return chosen
 
 
 def _lesson(encoder: Encoder, rows: Dataset, scale: Scale, margins: Floats | None) -> Lesson:
