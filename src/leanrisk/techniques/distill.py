@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from leanrisk.core.errors import ConfigError
 from leanrisk.core.seeding import derived_seed
 from leanrisk.features.encoder import Encoder, EncoderConfig
-from leanrisk.models.risk_config import preset_config
+from leanrisk.models.risk_config import PRESETS, preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
@@ -30,6 +31,11 @@ class Distill:
     classroom: Classroom = field(default_factory=Classroom)
     name: str = "distill"
 
+    def __post_init__(self) -> None:
+        # Asked here as well as by the network's settings: a misspelt recipe must fail before the incumbent is trained.
+        if self.preset not in PRESETS:
+            raise ConfigError(f"distill.preset must be one of {', '.join(PRESETS)}: it is {self.preset!r}. Choose one.")
+
     def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
         """Return the candidate with a taught and calibrated network in place of its model."""
         rows = bench.train.keeping(candidate.features)
@@ -50,9 +56,7 @@ class Distill:
             objective=bench.objective,
             progress=bench.progress,
         )
-        calibration = calibrated(
-            network, encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective
-        )
+        calibration = calibrated(network, encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective)
         model = LeanModel.exported(
             encoder,
             network,
