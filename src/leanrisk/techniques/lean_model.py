@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,15 +93,19 @@ class LeanModel:
         """Return the model that `save` wrote, its graph exported anew; raises `ModelError` where it is damaged."""
         try:
             plain = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-            network = RiskTransformer.from_pretrained(folder / _NETWORK, local_files_only=True).eval()
+            network = RiskTransformer.from_pretrained(folder / _NETWORK, local_files_only=True, use_safetensors=True)
             encoder = Encoder.from_dict(plain["encoder"])
             calibration = Calibration.from_dict(plain["calibration"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"A saved lean model must be whole: '{folder}' is not ({error}). Shrink again, or restore the folder."
             ) from error
         graph = export_graph(network, encoder.fields, calibration)
         return cls(encoder, network, calibration, graph, dict(plain["facts"]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy opens its own session: ONNX Runtime's cannot leave the process.
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     @cached_property
     def _session(self) -> GraphSession:
