@@ -24,7 +24,10 @@ Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
 class Model(Protocol):
     """Whatever a candidate predicts with: an incumbent or a lean model."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """What sort of model it is, such as "lightgbm" or "risk-transformer"."""
+        ...
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -62,9 +65,9 @@ class Candidate:
 class Teacher:
     """Opinions to learn from, as log-odds of bad (regression: values).
 
-    `margins`: float32 (rows,) for the bench's training rows, from models that did not see the row; None where the teacher
-    has seen them all, so that its opinion on them is worth nothing. `ask`: opinions on any other rows, or None where the
-    teacher is only a column of scores.
+    `margins`: float32 (rows,) for the bench's training rows, from models that did not see the row; None where the
+    teacher has seen them all, so that its opinion on them is worth nothing. `ask`: opinions on any other rows, or None
+    where the teacher is only a column of scores.
     """
 
     margins: npt.NDArray[np.float32] | None
@@ -91,8 +94,8 @@ class Bench:
 class Technique(Protocol):
     """One way to make a candidate leaner.
 
-    `apply` returns a new candidate and changes neither its arguments nor anything outside; equal arguments and seed give
-    equal predictions. It raises a `LeanRiskError` where it cannot work on this data; the pipeline records that.
+    `apply` returns a new candidate and changes neither its arguments nor anything outside; equal arguments and seed
+    give equal predictions. It raises a `LeanRiskError` where it cannot work on this data; the pipeline records that.
     """
 
     name: str
