@@ -17,7 +17,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """`files`: path inside the bundle -> SHA-256; `facts`: version, scenario, seed, lineage and whatever else was told."""
+    """`files`: path inside the bundle -> SHA-256; `facts`: version, scenario, seed, lineage and what else was told."""
 
     files: Mapping[str, str]
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Manifest:
         try:
             plain = json.loads((folder / NAME).read_text(encoding="utf-8"))
             written, files, facts = plain["format"], dict(plain["files"]), dict(plain["facts"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(
                 f"A bundle is a folder with a {NAME}: '{folder}' has none that can be read ({error}). Check the path."
             ) from error
@@ -47,15 +47,23 @@ class Manifest:
             )
         return cls({str(name): str(digest) for name, digest in files.items()}, facts)
 
-    def verify(self, folder: Path) -> None:
-        """Raise `BundleError` naming every file that is missing, altered or unlisted."""
+    def verify(self, folder: Path, *, optional: str = "") -> None:
+        """Raise `BundleError` naming every file that is missing, altered, a link or unlisted.
+
+        The folder `optional` inside it may be missing as a whole.
+        """
         present = set(_names(folder))
-        wrong = [f"'{name}' is missing" for name in sorted(set(self.files) - present)]
+        spared = f"{optional}/" if optional and not (folder / optional).exists() else None
+        missing = sorted(name for name in set(self.files) - present if not (spared and name.startswith(spared)))
+        wrong = [f"'{name}' is missing" for name in missing]
         wrong += [f"'{name}' is not in the manifest" for name in sorted(present - set(self.files))]
+        # What a link leads to can change after it was checked.
+        links = {name for name in present if (folder / name).is_symlink()}
+        wrong += [f"'{name}' is a link" for name in sorted(links & set(self.files))]
         wrong += [
             f"'{name}' was altered"
             for name, digest in sorted(self.files.items())
-            if name in present and sha256_of(folder / name) != digest
+            if name in present - links and sha256_of(folder / name) != digest
         ]
         if wrong:
             raise BundleError(
