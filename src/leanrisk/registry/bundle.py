@@ -7,21 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
-from leanrisk.core.errors import BundleError
-from leanrisk.core.files import replacing_folder, writable_folder, write_json, write_text
+from leanrisk.core.errors import BundleError, LeanRiskError, OutputError
+from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
 from leanrisk.core.schema import Schema
 from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.registry.manifest import NAME as MANIFEST
 from leanrisk.registry.manifest import Manifest
+
+T = TypeVar("T")
 
 GRAPH, ENCODER, SCHEMA, REFERENCE, CARD = "model.onnx", "encoder.json", "schema.toml", "reference.json", "card.json"
 TRAINING = "training"
@@ -46,14 +48,10 @@ class Bundle:
         """Return the bundle in `folder` after checking every file's SHA-256; raises `BundleError`."""
         place = Path(folder)
         manifest = Manifest.read(place)
-        manifest.verify(place)
-        try:
-            schema = Schema.read(place / SCHEMA)
-            encoder = Encoder.from_dict(json.loads((place / ENCODER).read_text(encoding="utf-8")))
-            graph = (place / GRAPH).read_bytes()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"A bundle must be whole: '{place}' is not ({error}). Restore it.") from error
-        return cls(place, manifest, schema, encoder, graph)
+        manifest.verify(place, optional=TRAINING)
+        schema = _part(place / SCHEMA, Schema.read)
+        encoder = _part(place / ENCODER, lambda file: Encoder.from_dict(json.loads(file.read_text(encoding="utf-8"))))
+        return cls(place, manifest, schema, encoder, _part(place / GRAPH, Path.read_bytes))
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -71,25 +69,29 @@ class Bundle:
         `table`: a polars, pandas or Arrow table, or a mapping of columns, with the raw columns by name; their order and
         further columns do not matter. Raises `DataError` with every missing or re-typed column at once.
         """
-        frame = to_frame(table)
-        if frame.height == 0:
-            return np.empty(0, dtype=np.float32)
-        return self.session.probability(self.encoder.inputs(load(frame, self._scoring_schema, labelled=False).frame))
+        rows = load(to_frame(table), self._scoring_schema, labelled=False)
+        return self.session.probability(self.encoder.inputs(rows.frame))
 
     def record(self, record: Mapping[str, Any]) -> float:
         """Return the probability of bad of one record of raw fields; the same bits as in a batch."""
         return float(self.session.probability(self.encoder.record(record))[0])
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest: the name of exactly this bundle."""
+        return sha256_of(self.folder / MANIFEST)
+
+    def reference_rows(self) -> Inputs:
+        """Return the stored reference rows; raises `BundleError` where they cannot be read."""
+        return self._reference[0]
+
     def check_reference(self) -> float:
-        """Return the largest difference from the stored reference predictions; raises `BundleError` above the tolerance."""
-        try:
-            stored = json.loads((self.folder / REFERENCE).read_text(encoding="utf-8"))
-            numeric = np.array(stored["numeric"], dtype=np.float32).reshape(stored["rows"], -1)
-            category = np.array(stored["category"], dtype=np.int64).reshape(stored["rows"], -1)
-            expected = np.array(stored["probability"], dtype=np.float32)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"Reference predictions must be readable: in '{self.folder}' not ({error}).") from error
-        answers = self.session.probability(Inputs(numeric, category))
+        """Return the largest difference from the stored reference predictions.
+
+        Raises `BundleError` above the tolerance.
+        """
+        rows, expected = self._reference
+        answers = self.session.probability(rows)
         worst = float(np.max(np.abs(answers - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
         if not worst <= REFERENCE_TOLERANCE:
             raise BundleError(
@@ -99,13 +101,30 @@ class Bundle:
         return worst
 
     @cached_property
+    def _reference(self) -> tuple[Inputs, npt.NDArray[np.float32]]:
+        try:
+            stored = json.loads((self.folder / REFERENCE).read_text(encoding="utf-8"))
+            numeric = np.array(stored["numeric"], dtype=np.float32).reshape(stored["rows"], -1)
+            category = np.array(stored["category"], dtype=np.int64).reshape(stored["rows"], -1)
+            return Inputs(numeric, category), np.array(stored["probability"], dtype=np.float32)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"Reference predictions must be readable: in '{self.folder}' not ({error}).") from error
+
+    @cached_property
     def session(self) -> GraphSession:
-        """The loaded graph, one thread."""
-        return GraphSession(self.graph)
+        """The loaded graph, one thread; raises `BundleError` where ONNX Runtime refuses it."""
+        return _part(self.folder / GRAPH, lambda file: GraphSession(self.graph))
 
     @cached_property
     def _scoring_schema(self) -> Schema:
         return self.schema.keeping(self.encoder.fields.names)
+
+
+def _part(file: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(file)
+    except (OSError, ValueError, KeyError, TypeError, LeanRiskError) as error:
+        raise BundleError(f"A bundle must be whole: '{file}' is not ({error}). Restore it from its source.") from error
 
 
 def write_bundle(
@@ -121,10 +140,12 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle to `folder` in one step and return it, loaded and checked against its own reference predictions.
 
-    `reference`: a few rows whose predictions are stored, so that a host can prove that it computes the same; they must not
-    be real applicants. `training` writes what a later refresh needs. A bundle that stood there is replaced only when the
-    new one is complete; raises `OutputError` where that is not possible.
+    `reference`: a few rows whose predictions are stored, so that a host can prove that it computes the same; they must
+    not be real applicants (see `reference_rows`). `training` writes what a later refresh needs. A bundle that stood
+    there is replaced only when the new one is complete; raises `OutputError` where that is not possible, or where
+    something other than a bundle stands.
     """
+    _check_replaceable(folder)
     with replacing_folder(folder) as part:
         (part / GRAPH).write_bytes(graph)
         write_json(part / ENCODER, encoder.to_dict())
@@ -136,6 +157,15 @@ def write_bundle(
         Manifest.of(part, facts).write(part)
         Bundle.load(part).check_reference()
     return Bundle.load(folder)
+
+
+def _check_replaceable(folder: Path) -> None:
+    # The folder is replaced as a whole: whatever else a user keeps there would be lost.
+    if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise OutputError(
+            f"A bundle takes the place of another bundle or of nothing: '{folder}' holds something else. Choose an "
+            "empty folder; nothing that stands there was changed."
+        )
 
 
 def _reference(graph: bytes, rows: Inputs) -> dict[str, Any]:

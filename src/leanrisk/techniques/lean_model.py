@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from safetensors import SafetensorError
+from transformers.utils import logging
 
 from leanrisk.core.errors import ModelError
 from leanrisk.core.files import write_json
@@ -82,7 +85,8 @@ class LeanModel:
 
     def save(self, folder: Path) -> None:
         """Write what a later `refresh` starts from: network (safetensors), encoder and calibration."""
-        self.network.save_pretrained(folder / _NETWORK)
+        with _no_bars():
+            self.network.save_pretrained(folder / _NETWORK)
         write_json(
             folder / _FACTS,
             {"encoder": self.encoder.to_dict(), "calibration": self.calibration.to_dict(), "facts": self.facts},
@@ -110,3 +114,15 @@ class LeanModel:
     @cached_property
     def _session(self) -> GraphSession:
         return GraphSession(self.graph)
+
+
+@contextlib.contextmanager
+def _no_bars() -> Iterator[None]:
+    """Hold back transformers' own progress bars: a model of two megabytes is written in a blink."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

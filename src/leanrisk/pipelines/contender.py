@@ -1,0 +1,147 @@
+"""The incumbent in a run: trained or opened, its reference costs measured, and ready to teach."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leanrisk.core.config import configured
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.measurement import Cost
+from leanrisk.core.seeding import derived_seed
+from leanrisk.features.encoder import Encoder, EncoderConfig
+from leanrisk.models.folds import make_folds
+from leanrisk.models.gbdt import load_gbdt
+from leanrisk.models.gbdt_fit import refit_gbdt
+from leanrisk.models.gbdt_search import train_gbdt_full
+from leanrisk.models.incumbent import Incumbent, Reading
+from leanrisk.models.opening import open_incumbent
+from leanrisk.models.score_column import ScoreColumn
+from leanrisk.models.scorecard import load_scorecard
+from leanrisk.models.scorecard_fit import ScorecardConfig, fit_scorecard, train_scorecard
+from leanrisk.pipelines.job import Job
+from leanrisk.techniques.base import Teacher
+
+FULL, REFIT = "incumbent: full routine", "incumbent: refit"
+_STEP = "incumbent"
+_EDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The model to beat. `params` and `rounds` are what a refit needs; None for a model that was brought along.
+
+    `train` is the cost of its full routine and `refit` of one fit with fixed parameters, None where neither took place.
+    """
+
+    model: Incumbent
+    encoder: Encoder
+    params: dict[str, Any] | None = None
+    rounds: int = 0
+    train: Cost | None = None
+    refit: Cost | None = None
+
+    def fitted(self, rows: Dataset, *, seed: int) -> Incumbent:
+        """Return the incumbent fitted once on `rows` with its fixed parameters; one brought along stays as it is."""
+        if self.params is None:
+            return self.model
+        inputs, reading = self.encoder.inputs(rows.frame), reading_of(self.encoder)
+        if self.model.kind == "scorecard":
+            config = configured(ScorecardConfig, self.params, where="scorecard")
+            return fit_scorecard(inputs, rows.labels, self.encoder.fields, reading, config)
+        return refit_gbdt(
+            inputs, rows.labels, self.encoder.fields, reading, params=self.params, rounds=self.rounds, seed=seed
+        )
+
+    def teacher(self, rows: Dataset, *, folds: int, seed: int) -> Teacher:
+        """Return the teacher for `rows`: out-of-fold opinions on them, and a model fitted on all of them for others."""
+        if self.params is None:
+            margins = log_odds(self.model.predict(rows.frame))
+            return Teacher(margins, None if isinstance(self.model, ScoreColumn) else asking(self.model))
+        margins = np.empty(rows.rows, dtype=np.float32)
+        for fold in make_folds(rows.labels, folds, seed=derived_seed(seed, "teacher"), stratified=True):
+            model = self.fitted(rows.take(fold.rest), seed=seed)
+            margins[fold.held] = log_odds(model.predict(rows.take(fold.held).frame))
+        return Teacher(margins, asking(self.fitted(rows, seed=seed)))
+
+
+def contender(job: Job) -> Contender:
+    """Return the job's incumbent, its routine measured; taken from the checkpoint where that step has finished."""
+    train = job.parts.train
+    encoder = Encoder.fit(train, EncoderConfig(levels=500, min_level_rows=10))
+    config = job.recipe.incumbent
+    if config.kind in ("file", "scores"):
+        return Contender(_opened(job), encoder)
+    place = job.checkpoint.place(_STEP)
+    facts = job.checkpoint.done(_STEP)
+    if facts is None:
+        facts = _trained(job, encoder, place)
+        job.checkpoint.finish(_STEP, facts)
+    load = load_scorecard if config.kind == "scorecard" else load_gbdt
+    return Contender(
+        load(place, reading_of(encoder)),
+        encoder,
+        facts["params"],
+        facts["rounds"],
+        Cost(**facts["train"]),
+        Cost(**facts["refit"]),
+    )
+
+
+def _opened(job: Job) -> Incumbent:
+    config, train = job.recipe.incumbent, job.parts.train
+    model = open_incumbent(config.path or config.column or "", columns=train.frame.columns)
+    return model.fit(train.frame, train.labels) if isinstance(model, ScoreColumn) else model
+
+
+def _trained(job: Job, encoder: Encoder, place: Path) -> dict[str, Any]:
+    train, config = job.parts.train, job.recipe.incumbent
+    inputs, fields, reading = encoder.inputs(train.frame), encoder.fields, reading_of(encoder)
+    with job.ledger.phase(FULL) as full:
+        if config.kind == "scorecard":
+            model = train_scorecard(
+                inputs, train.labels, fields, reading, seed=job.seed, progress=job.progress
+            ).model
+            params, rounds = asdict(ScorecardConfig()), 0
+        else:
+            fit = train_gbdt_full(
+                inputs, train.labels, fields, reading, config=config.gbdt, seed=job.seed, progress=job.progress
+            )
+            model, params, rounds = fit.model, fit.params, fit.rounds
+    model.save(place)
+    made = Contender(model, encoder, params, rounds)
+    with job.ledger.phase(REFIT) as refit:
+        made.fitted(train, seed=job.seed)
+    return {"params": params, "rounds": rounds, "train": asdict(full.cost), "refit": asdict(refit.cost)}
+
+
+def reading_of(encoder: Encoder) -> Reading:
+    """Return how raw rows reach a model that was trained behind this encoder."""
+    return Reading(frame=encoder.inputs, record=encoder.record)
+
+
+def asking(model: Incumbent) -> Any:
+    """Return the function from raw rows to the model's log-odds."""
+    return lambda frame: log_odds(model.predict(frame))
+
+
+def log_odds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Return the log-odds of probabilities, float32; held within 1e-6 of 0 and 1, so that none is infinite."""
+    held = np.clip(probability, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(held / (1 - held)), dtype=np.float32)
+
+
+def newest_slice(train: Dataset, share: float, *, seed: int) -> tuple[Dataset, Dataset]:
+    """Return (older rows, newest rows): the newest `share` by decision time, or a random share where there is no time."""
+    if train.schema.time is None:
+        newest = np.random.default_rng(seed).random(train.rows) < share
+    else:
+        ranks = train.frame[train.schema.time].rank("average").to_numpy() / train.rows
+        newest = ranks > 1 - share
+    return train.where(~newest), train.where(newest)
+
+

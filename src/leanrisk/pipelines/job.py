@@ -1,0 +1,71 @@
+"""One run's standing: everything that its stages share, as one frozen value."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ConfigError
+from leanrisk.core.files import writable_folder
+from leanrisk.core.progress import Progress, Silent
+from leanrisk.cost.ledger import Ledger
+from leanrisk.data.split import Split, split
+from leanrisk.pipelines.checkpoint import Checkpoint
+from leanrisk.pipelines.recipe import Recipe
+
+_SILENT = Silent()
+
+
+@dataclass(frozen=True)
+class Job:
+    """The data (split, its test part unopened), the recipe, and where measured phases and finished steps are kept."""
+
+    recipe: Recipe
+    dataset: Dataset
+    parts: Split
+    digest: str
+    out: Path
+    seed: int
+    ledger: Ledger
+    checkpoint: Checkpoint
+    progress: Progress = _SILENT
+
+    @classmethod
+    def open(
+        cls,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        out: Path | str,
+        seed: int,
+        resume: bool = False,
+        progress: Progress = _SILENT,
+    ) -> Job:
+        """Return the job in folder `out`, its data split; `resume` takes up the steps finished there.
+
+        Raises `ConfigError` for data without a two-valued outcome, `SplitError` for parts that are too small.
+        """
+        if dataset.schema.target is None or not dataset.schema.positive:
+            raise ConfigError(
+                "A run needs a target with bad and good outcomes: the schema names none. Give a column the role "
+                "'target' and list its bad values under 'positive'."
+            )
+        parts = split(dataset, recipe.split, seed=seed)
+        folder = writable_folder(out)
+        digest = digest_of(dataset.frame)
+        identity = {"data": digest, "recipe": recipe.to_dict(), "seed": seed, "schema": dataset.schema.to_dict()}
+        checkpoint = Checkpoint(folder / "work", identity, resume=resume)
+        ledger = Ledger(checkpoint.folder / "ledger.jsonl")
+        return cls(recipe, dataset, parts, digest, folder, seed, ledger, checkpoint, progress)
+
+
+def digest_of(frame: pl.DataFrame) -> str:
+    """Return the SHA-256 over the table's column names and values, 64 hex digits; row order counts."""
+    digest = hashlib.sha256("\0".join(f"{name}:{dtype}" for name, dtype in frame.schema.items()).encode())
+    digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""Quality and cost of a model, measured with the very route that serves it."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.measurement import Latency, Measurement
+from leanrisk.evaluate.quality import quality
+from leanrisk.models.incumbent import Incumbent
+from leanrisk.pipelines.recipe import MeasureConfig
+from leanrisk.techniques.base import Candidate
+
+_WARM_UP = 200
+_RECORDS = 500
+_BATCH_ROWS = 20_000
+_QUICK_CALLS = 500
+_QUICK_RESAMPLES = 200
+
+
+def measured(candidate: Candidate, rows: Dataset, *, config: MeasureConfig, seed: int, quick: bool = False) -> Measurement:
+    """Return quality on `rows` with intervals, latency of single records and batch throughput.
+
+    `quick` takes fewer resamples and calls, for the steps in between.
+    """
+    model = candidate.model
+    resamples = min(config.resamples, _QUICK_RESAMPLES) if quick else config.resamples
+    began = time.perf_counter()
+    scores = model.predict(rows.frame)
+    elapsed = time.perf_counter() - began
+    return Measurement(
+        quality=quality(rows.labels, scores, seed=seed, budget=config.budget, resamples=resamples),
+        features=len(candidate.features),
+        bytes=model.size_bytes,
+        latency_ms=latency(
+            model.usual(), records_of(rows, model.features), calls=_QUICK_CALLS if quick else config.calls
+        ),
+        rows_per_s=rows.rows / elapsed if elapsed > 0 else None,
+    )
+
+
+def latency(route: Callable[[Any], float] | None, asked: Sequence[Any], *, calls: int) -> Latency | None:
+    """Return p50 and p99 in milliseconds over `calls` single calls after warm-up; None where there is no route."""
+    if route is None or not asked:
+        return None
+    for record in islice(cycle(asked), _WARM_UP):
+        route(record)
+    taken = np.empty(calls)
+    # A collection of the measuring process's own garbage is no part of a decision.
+    gc.collect()
+    gc.disable()
+    try:
+        for place, record in enumerate(islice(cycle(asked), calls)):
+            began = time.perf_counter_ns()
+            route(record)
+            taken[place] = time.perf_counter_ns() - began
+    finally:
+        gc.enable()
+    return Latency(float(np.median(taken)) / 1e6, float(np.quantile(taken, 0.99)) / 1e6, calls)
+
+
+def bare_latency(model: Incumbent, records: Sequence[Mapping[str, Any]], *, calls: int) -> Latency | None:
+    """Return the latency of the model's own one-row call on a ready numpy row."""
+    return latency(model.bare(), [model.bare_row(record) for record in records] if model.bare() else [], calls=calls)
+
+
+def compiled_latency(model: Incumbent, records: Sequence[Mapping[str, Any]], *, calls: int) -> Latency | None:
+    """Return the latency of the model's fastest exact route on a ready numpy row, or None where it has none."""
+    route = model.compiled()
+    return latency(route, [model.bare_row(record) for record in records] if route else [], calls=calls)
+
+
+def throughput(candidate: Candidate, rows: Dataset) -> float:
+    """Return scored rows per second in one batch of up to 20,000 rows, the better of two tries."""
+    frame = rows.frame.head(_BATCH_ROWS)
+    best = 0.0
+    for _ in range(2):
+        began = time.perf_counter()
+        candidate.model.predict(frame)
+        best = max(best, frame.height / (time.perf_counter() - began))
+    return best
+
+
+def records_of(rows: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return up to 500 records of raw fields, spread over the rows; the decision time comes along where there is one."""
+    wanted = [*names, *((rows.schema.time,) if rows.schema.time else ())]
+    present = [name for name in dict.fromkeys(wanted) if name in rows.frame.columns]
+    step = max(1, rows.rows // _RECORDS)
+    frame: pl.DataFrame = rows.frame.select(present).gather_every(step).head(_RECORDS)
+    return frame.to_dicts()

@@ -1,0 +1,55 @@
+"""From an accepted candidate to the bundle that is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from leanrisk.core.errors import ModelError
+from leanrisk.core.version import __version__
+from leanrisk.evaluate.stability import feature_psi
+from leanrisk.pipelines.contender import Contender
+from leanrisk.pipelines.job import Job
+from leanrisk.registry.bundle import Bundle, write_bundle
+from leanrisk.techniques.base import Candidate
+from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.perturbed import perturbed_rows
+
+_REFERENCE_ROWS = 32
+
+
+def pack(
+    job: Job, beaten: Contender, candidate: Candidate, *, folder: Path, card: Mapping[str, Any], parent: str = ""
+) -> Bundle:
+    """Write the candidate's bundle to `folder` and return it, loaded and checked.
+
+    Its manifest names the data, the recipe's name, the seed and the lineage; `parent` is the digest of the champion that a
+    refresh started from. The reference rows mix the values of many rows, so that none is an applicant.
+    """
+    model = candidate.model
+    if not isinstance(model, LeanModel):
+        raise ModelError(f"A bundle holds a lean model: this candidate's is of kind '{model.kind}'. Shrink it first.")
+    mixed = perturbed_rows(job.parts.train, copies=1, share=1.0, seed=job.seed).head(_REFERENCE_ROWS)
+    train = job.parts.train
+    facts = {
+        "leanrisk": __version__,
+        "scenario": job.recipe.name,
+        "seed": job.seed,
+        "data": job.digest,
+        "lineage": list(candidate.lineage),
+        "precision": candidate.precision,
+        "parent": parent,
+        "incumbent": {"kind": beaten.model.kind, "params": beaten.params, "rounds": beaten.rounds},
+    }
+    stability = {row["name"]: row["psi"] for row in feature_psi(train, job.parts.valid)}
+    return write_bundle(
+        folder,
+        graph=model.graph,
+        encoder=model.encoder,
+        schema=job.dataset.schema.keeping(candidate.features),
+        reference=model.encoder.inputs(mixed),
+        card={"features": list(model.features), "taught": model.facts, "psi_train_valid": stability, **card},
+        facts=facts,
+        training=model.save,
+    )

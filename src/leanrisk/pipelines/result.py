@@ -1,0 +1,151 @@
+"""`result.json`: every figure of a run under stable keys (DESIGN section 3)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from leanrisk.core.measurement import Cost, Measurement
+from leanrisk.core.version import __version__
+from leanrisk.cost.rates import RateCard, break_even
+from leanrisk.pipelines.contender import Contender
+from leanrisk.pipelines.final import Final
+from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.machine import machine_facts
+from leanrisk.pipelines.refresh import Refreshed
+from leanrisk.pipelines.shrink import TEACHER, Shrunk
+from leanrisk.techniques.lean_model import LeanModel
+
+
+def run_result(
+    job: Job, beaten: Contender, shrunk: Shrunk, refreshed: Refreshed, found: Final, rates: RateCard, *, name: str
+) -> dict[str, Any]:
+    """Return the content of result.json; every value is plain JSON."""
+    shrink_cost = job.ledger.cost(TEACHER, *(f"shrink: {step.label}" for step in job.recipe.steps))
+    lean = refreshed.candidate
+    return {
+        "leanrisk": __version__,
+        "scenario": job.recipe.name,
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "seed": job.seed,
+        "machine": machine_facts(),
+        "data": _data(job, found, name),
+        "incumbent": _incumbent(beaten, found),
+        "lean": _lean(lean.model, lean.precision, found, refreshed.cost, shrink_cost),
+        "reference": {"slim": found.slim},
+        "differences": {metric: asdict(value) for metric, value in found.differences.items()},
+        "steps": list(shrunk.steps) + [_refresh_step(shrunk, refreshed)],
+        "gates": _gates(shrunk.steps, refreshed, found),
+        "savings": _savings(beaten, refreshed, found, shrink_cost, rates),
+    }
+
+
+def _data(job: Job, found: Final, name: str) -> dict[str, Any]:
+    split = job.parts.facts()
+    return {
+        "name": name,
+        "rows": job.dataset.rows,
+        "columns": len(job.dataset.schema.columns),
+        "features": len(job.dataset.features),
+        "bad_rate": float(job.dataset.labelled.labels.mean()),
+        "sha256": job.digest,
+        "split": {"kind": split["kind"], **{part["part"]: part["rows"] for part in split["parts"]}},
+    }
+
+
+def _incumbent(beaten: Contender, found: Final) -> dict[str, Any]:
+    return {
+        "kind": beaten.model.kind,
+        **_measurement(found.incumbent),
+        "train": _plain(beaten.train),
+        "refit": _plain(beaten.refit),
+        "bare_latency_ms": found.bare,
+        "compiled_latency_ms": found.compiled,
+        "compiled_note": beaten.model.compiled_note,
+        "params": beaten.params,
+        "rounds": beaten.rounds,
+    }
+
+
+def _lean(model: Any, precision: str, found: Final, refresh: Cost, shrink: Cost) -> dict[str, Any]:
+    lean = isinstance(model, LeanModel)
+    return {
+        "kind": model.kind,
+        "preset": model.facts["preset"] if lean else None,
+        "precision": precision,
+        **_measurement(found.lean),
+        "params": model.parameters if lean else None,
+        "trainable_params": model.parameters if lean else None,
+        "refresh": asdict(refresh),
+        "shrink": asdict(shrink),
+    }
+
+
+def _measurement(found: Measurement) -> dict[str, Any]:
+    return {
+        "quality": {metric: asdict(value) for metric, value in found.quality.items()},
+        "features": found.features,
+        "bytes": found.bytes,
+        "latency_ms": _plain(found.latency_ms),
+        "rows_per_s": found.rows_per_s,
+    }
+
+
+def _refresh_step(shrunk: Shrunk, refreshed: Refreshed) -> dict[str, Any]:
+    last = shrunk.steps[-1] if shrunk.steps else {}
+    accepted = [step for step in shrunk.steps if step["accepted"]]
+    before = accepted[-1]["after"] if accepted else last.get("before")
+    return {
+        "technique": "refresh",
+        "accepted": refreshed.accepted,
+        "reason": refreshed.reason,
+        "before": before,
+        "after": None,
+        "cost": asdict(refreshed.cost),
+    }
+
+
+def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, found: Final) -> list[dict[str, Any]]:
+    named = [(step["technique"], gate) for step in steps for gate in step["gates"]]
+    named += [("refresh", gate) for gate in refreshed.gates]
+    named += [("lean against incumbent", gate) for gate in found.gates]
+    return [{**gate, "name": f"{stage}: {gate['name']}"} for stage, gate in named]
+
+
+def _savings(
+    beaten: Contender, refreshed: Refreshed, found: Final, shrink: Cost, rates: RateCard
+) -> dict[str, Any]:
+    """Return savings as shares of the incumbent's figure (0.9 = 90 % saved); null where a side was not measured."""
+    before, after = found.incumbent, found.lean
+    full, refit, cheap = beaten.train, beaten.refit, refreshed.cost
+    ks = before.quality["ks"].value
+    return {
+        "train_cpu": _saved(full.cpu_s if full else None, cheap.cpu_s),
+        "train_cpu_vs_refit": _saved(refit.cpu_s if refit else None, cheap.cpu_s),
+        "latency_p50": _saved(_p50(before), _p50(after)),
+        "latency_p50_vs_bare": _saved(found.bare["p50"] if found.bare else None, _p50(after)),
+        "features": _saved(before.features, after.features),
+        "bytes": _saved(before.bytes, after.bytes),
+        "ks_rel": found.differences["ks"].value / ks if ks else None,
+        "auc_diff": found.differences["auc"].value,
+        "money": {
+            "incumbent": rates.price(full) if full else None,
+            "lean": rates.price(cheap),
+            "currency": rates.currency,
+        },
+        "break_even_refreshes": break_even(shrink.cpu_s, full.cpu_s, cheap.cpu_s) if full else None,
+    }
+
+
+def _p50(found: Measurement) -> float | None:
+    return found.latency_ms.p50 if found.latency_ms else None
+
+
+def _saved(before: float | None, after: float | None) -> float | None:
+    return None if not before or after is None else 1.0 - after / before
+
+
+def _plain(value: Any) -> dict[str, Any] | None:
+    return None if value is None else asdict(value)

@@ -1,0 +1,65 @@
+"""The main job: shrink, then refresh on the newest slice, then measure both models and write everything down."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.files import replacing, write_json
+from leanrisk.core.progress import Progress, Silent
+from leanrisk.cost.rates import RateCard
+from leanrisk.pipelines.contender import contender
+from leanrisk.pipelines.evidence import run_evidence, score_table
+from leanrisk.pipelines.final import final
+from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.packing import pack
+from leanrisk.pipelines.recipe import Recipe
+from leanrisk.pipelines.refresh import refreshed
+from leanrisk.pipelines.result import run_result
+from leanrisk.pipelines.shrink import shrunk
+from leanrisk.report.page import write_report
+from leanrisk.techniques.lean_model import LeanModel
+
+_SILENT = Silent()
+
+
+def run_recipe(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    out: Path | str,
+    seed: int = 0,
+    name: str = "",
+    preset: str = "standard",
+    resume: bool = False,
+    progress: Progress = _SILENT,
+) -> dict[str, Any]:
+    """Return the content of result.json after the whole job on `dataset`.
+
+    Writes into `out`: result.json, evidence.json, report.html, report.zh.html, scores.parquet (test rows) and, where the
+    gates let a lean model through, bundle/. Finished steps are kept in `out/work`; with `resume` they are taken up.
+    """
+    job = Job.open(dataset, recipe, out=out, seed=seed, resume=resume, progress=progress)
+    rates = RateCard.default() if recipe.rates is None else RateCard.read(recipe.rates)
+    beaten = contender(job)
+    champion = shrunk(job, beaten)
+    round_ = refreshed(job, beaten, champion)
+    found = final(job, beaten, round_.candidate)
+    result = run_result(job, beaten, champion, round_, found, rates, name=name)
+    result["preset"] = preset
+    evidence = run_evidence(job, found, round_.candidate, rates)
+    if isinstance(round_.candidate.model, LeanModel):
+        card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
+        pack(job, beaten, round_.candidate, folder=job.out / "bundle", card=card)
+    elif (job.out / "bundle").exists():
+        # A bundle of an earlier run in this folder would pass for this run's result.
+        shutil.rmtree(job.out / "bundle")
+    with replacing(job.out / "scores.parquet") as part:
+        score_table(found).write_parquet(part)
+    write_json(job.out / "evidence.json", evidence)
+    write_json(job.out / "result.json", result)
+    write_report(job.out)
+    write_report(job.out, out=job.out / "report.zh.html", language="zh")
+    return result

@@ -1,0 +1,95 @@
+"""`run` by scenario name: finds the recipe, the data and its schema, and hands them to the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ConfigError, DataError
+from leanrisk.core.progress import Progress, Silent
+from leanrisk.core.schema import Schema
+from leanrisk.data.infer import inspect_table
+from leanrisk.data.load import load
+from leanrisk.data.read import read_table, to_frame
+from leanrisk.pipelines.recipe import Recipe
+from leanrisk.scenarios.catalogue import load_scenario, match_schema
+
+_SILENT = Silent()
+_UNSETTLED = ("target-not-found", "target-ambiguous")
+
+
+def run(
+    scenario: str | Recipe,
+    *,
+    data: Path | str | Any = None,
+    schema: Schema | Path | str | None = None,
+    out: Path | str = "run",
+    seed: int = 0,
+    preset: str = "standard",
+    changes: Sequence[str] = (),
+    resume: bool = False,
+    progress: Progress = _SILENT,
+) -> dict[str, Any]:
+    """Return the content of result.json after the scenario's whole job, written with its report and bundle into `out`.
+
+    `data`: a file, or a polars, pandas or Arrow table; None takes the scenario's simulated book. `schema`: a `Schema` or
+    its TOML file; None takes the shipped schema that fits the columns, or infers one. `changes` are "key.key=value".
+    """
+    from leanrisk.pipelines.run import run_recipe
+
+    recipe = recipe_for(scenario, preset=preset, changes=changes)
+    dataset, name = dataset_for(recipe, data, schema, seed=seed, progress=progress)
+    return run_recipe(
+        dataset, recipe, out=out, seed=seed, name=name, preset=preset, resume=resume, progress=progress
+    )
+
+
+def recipe_for(scenario: str | Recipe, *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a shipped scenario or of a TOML file; one that is a recipe already stays as it is."""
+    if isinstance(scenario, Recipe):
+        return scenario
+    if scenario.endswith(".toml"):
+        return Recipe.read(scenario, preset=preset, changes=changes)
+    return Recipe.from_dict(load_scenario(scenario), preset=preset, changes=changes)
+
+
+def dataset_for(
+    recipe: Recipe, data: Any, schema: Schema | Path | str | None, *, seed: int, progress: Progress = _SILENT
+) -> tuple[Dataset, str]:
+    """Return the checked data of a run and a name for it; raises `DataError` with every fault found."""
+    if data is None:
+        return _simulated(recipe, seed, progress)
+    is_file = isinstance(data, Path | str)
+    frame = read_table(data) if is_file else to_frame(data)
+    known = Schema.read(schema) if isinstance(schema, Path | str) else schema or match_schema(frame.columns)
+    name = Path(data).stem if is_file else (known.name if known else "table")
+    return load(frame, known or _inferred(frame, name, progress)), name
+
+
+def _inferred(frame: pl.DataFrame, name: str, progress: Progress) -> Schema:
+    inspection = inspect_table(frame, name=name, progress=progress)
+    unsettled = [finding for finding in inspection.findings if finding.code in _UNSETTLED]
+    if unsettled:
+        raise DataError(unsettled)
+    progress.say(
+        f"no schema given and none that ships fits: inferred one with target '{inspection.schema.target}' "
+        f"(see `leanrisk inspect`)"
+    )
+    return inspection.schema
+
+
+def _simulated(recipe: Recipe, seed: int, progress: Progress) -> tuple[Dataset, str]:
+    from leanrisk.data.simulate.sme import simulate_sme, sme_schema
+
+    if recipe.data is None:
+        raise ConfigError(
+            f"The scenario '{recipe.name}' has no simulated book: it needs a file. Name one with --data FILE."
+        )
+    with progress.track("simulating a loan book") as advance:
+        frame = simulate_sme(rows=recipe.data.rows, features=recipe.data.features, seed=seed)
+        advance(1)
+    return load(frame, sme_schema(features=recipe.data.features)), "Simulated SME loan book"
