@@ -9,70 +9,57 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class FieldTable(nn.Module):
     """Sums weighted table rows into latent tokens: (rows, look-ups) -> (rows, tokens, width + 1).
 
     The last number of each token is the fields' first-order contribution to the log-odds; the rest feeds the body.
-    Piecewise-linear embeddings: Gorishniy, Rubachev, Babenko (2022), section 3.2, kept as knots instead of ramps, so
-    that a row reads two rows of the table per numeric field however many knots there are.
+    `lookup_tokens` (look-ups,) names each look-up's token and never falls. Piecewise-linear embeddings: Gorishniy,
+    Rubachev, Babenko (2022), section 3.2, kept as knots instead of ramps, so that a row reads two rows of the table per
+    numeric field however many knots there are.
     """
-
-    places: Tensor
-    present: Tensor
 
     def __init__(self, rows: int, width: int, lookup_tokens: Sequence[int]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(rows, width + 1))
         self.tokens = max(lookup_tokens) + 1
-        self.counts = np.bincount(np.asarray(lookup_tokens), minlength=self.tokens)
-        places, present = _padded(self.counts)
-        self.register_buffer("places", torch.from_numpy(places), persistent=False)
-        self.register_buffer("present", torch.from_numpy(present), persistent=False)
+        # A plain array: `from_pretrained` makes modules without data, and would leave a buffer that is not saved empty.
+        self.firsts = np.searchsorted(np.asarray(lookup_tokens), np.arange(self.tokens))
 
     def forward(self, index: Tensor, weight: Tensor) -> Tensor:
         """Return tokens (rows, tokens, width + 1) for int32/int64 `index` and float `weight`, both (rows, look-ups)."""
-        if self.training and index.device.type == "cpu" and torch.is_grad_enabled():
-            return self._summed_sparse(index, weight)
-        return self._summed_dense(index, weight)
-
-    def _summed_sparse(self, index: Tensor, weight: Tensor) -> Tensor:
-        rows = index.shape[0]
-        starts = np.concatenate([[0], np.cumsum(np.tile(self.counts, rows))]).astype(np.int32)
-        values = weight.detach().numpy().ravel()
-        shape = (rows * self.tokens, self.weight.shape[0])
-        reader = sparse.csr_matrix((values, index.to(torch.int32).numpy().ravel(), starts), shape=shape)
-        summed: Tensor = _SparseRead.apply(self.weight, reader)  # type: ignore[no-untyped-call]
-        return summed.view(rows, self.tokens, -1)
-
-    def _summed_dense(self, index: Tensor, weight: Tensor) -> Tensor:
-        # Each token's look-ups are padded to one length, so that weighting and summing is a single batched product.
-        rows, depth = index.shape[0], self.present.shape[1]
-        where = index.index_select(1, self.places)
-        share = (weight.index_select(1, self.places) * self.present.reshape(-1)).view(-1, self.tokens, 1, depth)
-        read = nn.functional.embedding(where, self.weight).view(-1, self.tokens, depth, self.weight.shape[1])
-        return torch.matmul(share, read).view(rows, self.tokens, self.weight.shape[1])
+        rows, lookups = index.shape
+        bags = torch.from_numpy((np.arange(rows)[:, None] * lookups + self.firsts).ravel()).to(index)
+        if self.weight.requires_grad and torch.is_grad_enabled() and not index.is_cuda:
+            read: Tensor = _BagSum.apply(  # type: ignore[no-untyped-call]
+                self.weight, index.flatten(), weight.flatten(), bags
+            )
+        else:
+            read = _bag_sum(self.weight, index.flatten(), weight.flatten(), bags)
+        return read.view(rows, self.tokens, self.weight.shape[1])
 
 
-class _SparseRead(torch.autograd.Function):
-    """`reader @ table`, whose gradient torch's own embedding_bag takes ten times as long to sum on a CPU."""
+class _BagSum(torch.autograd.Function):
+    """`_bag_sum` with a gradient for the table; on a CPU torch's own takes ten times as long."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, reader: sparse.csr_matrix) -> Tensor:
-        ctx.reader = reader
-        return torch.from_numpy(reader @ table.detach().numpy())
+    def forward(ctx: Any, table: Tensor, index: Tensor, weight: Tensor, bags: Tensor) -> Tensor:
+        ctx.save_for_backward(index, weight, bags)
+        ctx.table_rows = table.shape[0]
+        return _bag_sum(table, index, weight, bags)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(ctx.reader.T @ gradients[0].contiguous().numpy()), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        # The table row is now the bag: it sums the gradients of the tokens that read it.
+        index, weight, bags = (saved.numpy() for saved in ctx.saved_tensors)
+        ends = np.append(bags, index.size)
+        reader = sparse.csr_matrix((weight, index, ends), shape=(bags.size, ctx.table_rows)).T.tocsr()
+        token, share, first = (torch.from_numpy(part) for part in (reader.indices, reader.data, reader.indptr[:-1]))
+        return _bag_sum(gradients[0].contiguous(), token, share, first), None, None, None
 
 
-def _padded(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return look-up places (tokens * longest,) and which of them are real (tokens, longest) as 0.0 / 1.0."""
-    depth = int(counts.max())
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    steps = np.arange(depth)
-    present = steps[None, :] < counts[:, None]
-    places = np.where(present, starts[:, None] + steps[None, :], starts[:, None])
-    return places.ravel().astype(np.int64), present.astype(np.float32)
+def _bag_sum(table: Tensor, index: Tensor, weight: Tensor, bags: Tensor) -> Tensor:
+    """Return (bags, columns): bag k sums `weight[i] * table[index[i]]` from i = `bags[k]` up to the next bag's."""
+    return functional.embedding_bag(index, table, bags, mode="sum", per_sample_weights=weight)

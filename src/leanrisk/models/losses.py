@@ -22,30 +22,59 @@ def distillation_loss(
     are class logits. labels: shape (rows,), 0/1 or class numbers; a NaN label counts for the teacher's part only. The
     mean is over rows. Source: Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", section 2.
     """
-    student, teacher = _class_logits(student_logits), _class_logits(teacher_logits)
-    divergence = functional.kl_div(
-        functional.log_softmax(student / temp, dim=1),
-        functional.log_softmax(teacher / temp, dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    known = ~torch.isnan(labels) if labels.is_floating_point() else torch.ones_like(labels, dtype=torch.bool)
-    # A batch without outcomes has no label part; a mean over no rows would be NaN.
+    divergence = _divergence(_plain(student_logits) / temp, _plain(teacher_logits) / temp)
+    return teacher_weight * temp**2 * divergence + label_weight * outcome_loss(student_logits, labels)
+
+
+def outcome_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the scalar mean cross-entropy of `logits` over the rows whose label is known; 0 where none is.
+
+    Shapes as in `distillation_loss`.
+    """
+    known = _known(labels)
+    # A mean over no rows would be NaN; this zero keeps its way back to the logits.
     if not bool(known.any()):
-        return teacher_weight * temp**2 * divergence
-    outcome = functional.cross_entropy(student[known], labels[known].long())
-    return teacher_weight * temp**2 * divergence + label_weight * outcome
+        return 0.0 * logits.sum()
+    chosen = _plain(logits)[known]
+    if chosen.dim() == 1:
+        return functional.binary_cross_entropy_with_logits(chosen, labels[known].to(chosen))
+    return functional.cross_entropy(chosen, labels[known].long())
 
 
 def regression_distillation_loss(
     student: Tensor, teacher: Tensor, target: Tensor, *, teacher_weight: float = 0.7, label_weight: float = 0.3
 ) -> Tensor:
-    """Return `teacher_weight * MSE(student, teacher) + label_weight * MSE(student, target)`; all of shape (rows,)."""
-    return teacher_weight * functional.mse_loss(student, teacher) + label_weight * functional.mse_loss(student, target)
+    """Return `teacher_weight * MSE(student, teacher) + label_weight * MSE(student, target)`; all of shape (rows,).
+
+    A NaN target counts for the teacher's part only.
+    """
+    return teacher_weight * functional.mse_loss(student, teacher) + label_weight * squared_loss(student, target)
 
 
-def _class_logits(logits: Tensor) -> Tensor:
-    if logits.dim() == 2 and logits.shape[1] > 1:
-        return logits
-    log_odds = logits.reshape(-1, 1)
-    return torch.cat([torch.zeros_like(log_odds), log_odds], dim=1)
+def squared_loss(values: Tensor, target: Tensor) -> Tensor:
+    """Return the scalar mean squared error over the rows whose target is known; 0 where none is. Shapes (rows,)."""
+    known = _known(target)
+    return functional.mse_loss(values[known], target[known]) if bool(known.any()) else 0.0 * values.sum()
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    if student.dim() == 1:
+        # Cross-entropy less the teacher's own entropy: the divergence, in two fused operators instead of five.
+        opinion = torch.sigmoid(teacher)
+        entropy = functional.binary_cross_entropy_with_logits(teacher, opinion)
+        return functional.binary_cross_entropy_with_logits(student, opinion) - entropy
+    return functional.kl_div(
+        functional.log_softmax(student, dim=1),
+        functional.log_softmax(teacher, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+
+
+def _known(labels: Tensor) -> Tensor:
+    return ~torch.isnan(labels) if labels.is_floating_point() else torch.ones_like(labels, dtype=torch.bool)
+
+
+def _plain(logits: Tensor) -> Tensor:
+    """Return (rows,) for log-odds and (rows, classes) for class logits."""
+    return logits if logits.dim() == 2 and logits.shape[1] > 1 else logits.reshape(-1)

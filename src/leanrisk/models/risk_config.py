@@ -55,6 +55,10 @@ class RiskTransformerConfig(PreTrainedConfig):
             raise ConfigError(f"body must be 'transformer' or 'mlp': it is {body!r}. Choose one of them.")
         if body == "transformer" and members != 1:
             raise ConfigError(f"Only the 'mlp' body holds several members: members is {members}. Set it to 1.")
+        if list(lookup_tokens) != sorted(lookup_tokens):
+            raise ConfigError(
+                "lookup_tokens must never fall: a token reads a run of look-ups. Order the fields by token."
+            )
         super().__init__(**extra)
         self.table_rows = table_rows
         self.lookup_tokens = list(lookup_tokens)

@@ -15,6 +15,9 @@ from transformers.utils.generic import ModelOutput
 from leanrisk.models.field_table import FieldTable
 from leanrisk.models.risk_config import RiskTransformerConfig
 
+_VECTOR = 16
+"""How many numbers torch's softmax must find in a row before it works on several at once (AVX-512)."""
+
 
 @dataclass
 class RiskOutput(ModelOutput):
@@ -39,11 +42,29 @@ class Attention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (rows, tokens, width) for (rows, tokens, width)."""
-        length, width = tokens.shape[1], tokens.shape[2]
-        projected = self.query_key_value(tokens).view(-1, length, 3, self.heads, width // self.heads)
+        rows, length, width = tokens.shape
+        projected = self.query_key_value(tokens).view(rows, length, 3, self.heads, width // self.heads)
         query, key, value = projected.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        return torch.as_tensor(self.dense(mixed.transpose(1, 2).reshape(-1, length, width)))
+        mix = _mixed_side_by_side if length < _VECTOR else functional.scaled_dot_product_attention
+        mixed = mix(query, key, value).transpose(1, 2).reshape(rows, length, width)
+        return torch.as_tensor(self.dense(mixed))
+
+
+def _mixed_side_by_side(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return what `scaled_dot_product_attention` does for few tokens, in two thirds of its time on a CPU.
+
+    All of shape (rows, heads, tokens, depth). The heads of a row stand side by side as if they were more tokens, and a
+    mask keeps them from seeing each other: torch's softmax over fewer than 16 numbers takes seven times as long as over
+    16, and its products of such small matrices are called half as often.
+    """
+    rows, heads, length, depth = query.shape
+    wide = heads * length
+    owner = torch.arange(wide, device=query.device) // length
+    apart = torch.zeros(wide, wide, device=query.device, dtype=query.dtype)
+    apart.masked_fill_(owner[:, None] != owner[None, :], -math.inf)
+    query, key, value = (part.reshape(rows, wide, depth) for part in (query, key, value))
+    scores = torch.baddbmm(apart, query, key.transpose(1, 2), alpha=depth**-0.5)
+    return torch.bmm(scores.softmax(dim=-1), value).view(rows, heads, length, depth)
 
 
 class Block(nn.Module):
