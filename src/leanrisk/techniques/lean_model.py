@@ -97,7 +97,10 @@ class LeanModel:
         """Return the model that `save` wrote, its graph exported anew; raises `ModelError` where it is damaged."""
         try:
             plain = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-            network = RiskTransformer.from_pretrained(folder / _NETWORK, local_files_only=True, use_safetensors=True)
+            with _no_bars():
+                network = RiskTransformer.from_pretrained(
+                    folder / _NETWORK, local_files_only=True, use_safetensors=True
+                )
             encoder = Encoder.from_dict(plain["encoder"])
             calibration = Calibration.from_dict(plain["calibration"])
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
