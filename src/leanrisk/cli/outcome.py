@@ -50,7 +50,9 @@ def _table(result: Mapping[str, Any]) -> Table:
     table.add_row("  against the bare booster call", *_cost_cells(_at(incumbent["bare_latency_ms"], "p50"), p50))
     compiled = _at(incumbent["compiled_latency_ms"], "p50")
     table.add_row("  against its fastest exact route", *_cost_cells(compiled, p50))
-    table.add_row("One decision, p99 ms", *_cost_cells(_at(incumbent["latency_ms"], "p99"), _at(lean["latency_ms"], "p99")))
+    table.add_row(
+        "One decision, p99 ms", *_cost_cells(_at(incumbent["latency_ms"], "p99"), _at(lean["latency_ms"], "p99"))
+    )
     table.add_row("Features", *_cost_cells(incumbent["features"], lean["features"], "{:.0f}"))
     table.add_row("Size, kB", *_cost_cells(incumbent["bytes"] / 1e3, lean["bytes"] / 1e3, "{:.0f}"))
     money = result["savings"]["money"]

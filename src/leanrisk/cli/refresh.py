@@ -30,4 +30,6 @@ def refresh(
     console = stdout()
     console.print("Refreshed." if verdict["accepted"] else "The champion stays unchanged.")
     console.print(verdict["reason"], markup=False)
-    console.print(f"{verdict['rows']} rows, {verdict['cost']['cpu_s']:.1f} CPU-s. Bundle: {bundle.folder}", markup=False)
+    console.print(
+        f"{verdict['rows']} rows, {verdict['cost']['cpu_s']:.1f} CPU-s. Bundle: {bundle.folder}", markup=False
+    )

@@ -13,7 +13,9 @@ from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout
 def run(
     scenario: Annotated[str, typer.Argument(help="Scenario that ships with LeanRisk, or a recipe TOML file.")],
     data: Annotated[Path | None, typer.Option(help="Parquet, CSV or Arrow file; none: the simulated book.")] = None,
-    schema: Annotated[Path | None, typer.Option(help="Schema TOML; none: a shipped one that fits, or inferred.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Schema TOML; none: a shipped one that fits, or inferred.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("run"),
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     preset: Annotated[str, typer.Option(help="smoke, standard or full.")] = "standard",

@@ -103,9 +103,7 @@ def _trained(job: Job, encoder: Encoder, place: Path) -> dict[str, Any]:
     inputs, fields, reading = encoder.inputs(train.frame), encoder.fields, reading_of(encoder)
     with job.ledger.phase(FULL) as full:
         if config.kind == "scorecard":
-            model = train_scorecard(
-                inputs, train.labels, fields, reading, seed=job.seed, progress=job.progress
-            ).model
+            model = train_scorecard(inputs, train.labels, fields, reading, seed=job.seed, progress=job.progress).model
             params, rounds = asdict(ScorecardConfig()), 0
         else:
             fit = train_gbdt_full(
@@ -136,12 +134,10 @@ def log_odds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
 
 def newest_slice(train: Dataset, share: float, *, seed: int) -> tuple[Dataset, Dataset]:
-    """Return (older rows, newest rows): the newest `share` by decision time, or a random share where there is no time."""
+    """Return (older rows, newest rows): the newest `share` by decision time, random without one."""
     if train.schema.time is None:
         newest = np.random.default_rng(seed).random(train.rows) < share
     else:
         ranks = train.frame[train.schema.time].rank("average").to_numpy() / train.rows
         newest = ranks > 1 - share
     return train.where(~newest), train.where(newest)
-
-

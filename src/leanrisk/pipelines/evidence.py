@@ -84,8 +84,8 @@ def _limits(job: Job, found: Final) -> list[str]:
         limits.append(f"The test part holds {bads} bads: intervals are wide, and small differences cannot be shown.")
     if job.dataset.schema.time is None:
         limits.append(
-            "There is no decision time: the test is a random part, not an out-of-time one, and the refresh round learns a "
-            "random slice instead of the newest."
+            "There is no decision time: the test is a random part, not an out-of-time one, and the refresh round "
+            "learns a random slice instead of the newest."
         )
     if TRUE_RISK in found.test.frame.columns:
         limits.append("The data are simulated: the figures show the method, not a bank's portfolio.")

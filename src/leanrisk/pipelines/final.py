@@ -80,9 +80,7 @@ def _slim(job: Job, lean: Candidate) -> tuple[Any, Cost]:
     rows = job.parts.train.keeping(lean.features)
     with job.ledger.phase(SLIM) as phase:
         encoder = Encoder.fit(rows)
-        model = slim_gbdt(
-            encoder.inputs(rows.frame), rows.labels, encoder.fields, reading_of(encoder), seed=job.seed
-        )
+        model = slim_gbdt(encoder.inputs(rows.frame), rows.labels, encoder.fields, reading_of(encoder), seed=job.seed)
     return model, phase.cost
 
 

@@ -25,7 +25,9 @@ _QUICK_CALLS = 500
 _QUICK_RESAMPLES = 200
 
 
-def measured(candidate: Candidate, rows: Dataset, *, config: MeasureConfig, seed: int, quick: bool = False) -> Measurement:
+def measured(
+    candidate: Candidate, rows: Dataset, *, config: MeasureConfig, seed: int, quick: bool = False
+) -> Measurement:
     """Return quality on `rows` with intervals, latency of single records and batch throughput.
 
     `quick` takes fewer resamples and calls, for the steps in between.
@@ -89,7 +91,7 @@ def throughput(candidate: Candidate, rows: Dataset) -> float:
 
 
 def records_of(rows: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return up to 500 records of raw fields, spread over the rows; the decision time comes along where there is one."""
+    """Return up to 500 records of raw fields, spread over the rows, with the decision time if there is one."""
     wanted = [*names, *((rows.schema.time,) if rows.schema.time else ())]
     present = [name for name in dict.fromkeys(wanted) if name in rows.frame.columns]
     step = max(1, rows.rows // _RECORDS)

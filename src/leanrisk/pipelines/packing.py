@@ -12,11 +12,9 @@ from leanrisk.evaluate.stability import feature_psi
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.job import Job
 from leanrisk.registry.bundle import Bundle, write_bundle
+from leanrisk.registry.reference import reference_rows
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.perturbed import perturbed_rows
-
-_REFERENCE_ROWS = 32
 
 
 def pack(
@@ -24,13 +22,12 @@ def pack(
 ) -> Bundle:
     """Write the candidate's bundle to `folder` and return it, loaded and checked.
 
-    Its manifest names the data, the recipe's name, the seed and the lineage; `parent` is the digest of the champion that a
-    refresh started from. The reference rows mix the values of many rows, so that none is an applicant.
+    Its manifest names the data, the recipe's name, the seed and the lineage; `parent` is the digest of the champion
+    that a refresh started from.
     """
     model = candidate.model
     if not isinstance(model, LeanModel):
         raise ModelError(f"A bundle holds a lean model: this candidate's is of kind '{model.kind}'. Shrink it first.")
-    mixed = perturbed_rows(job.parts.train, copies=1, share=1.0, seed=job.seed).head(_REFERENCE_ROWS)
     train = job.parts.train
     facts = {
         "leanrisk": __version__,
@@ -48,7 +45,7 @@ def pack(
         graph=model.graph,
         encoder=model.encoder,
         schema=job.dataset.schema.keeping(candidate.features),
-        reference=model.encoder.inputs(mixed),
+        reference=reference_rows(model.encoder, seed=job.seed),
         card={"features": list(model.features), "taught": model.facts, "psi_train_valid": stability, **card},
         facts=facts,
         training=model.save,

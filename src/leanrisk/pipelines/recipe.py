@@ -31,7 +31,7 @@ class SimulatedData:
 
 @dataclass(frozen=True)
 class IncumbentConfig:
-    """The model to beat: trained here ("lightgbm", "scorecard"), or a `path` to a model file or a `column` of scores."""
+    """The model to beat: trained here ("lightgbm", "scorecard"), a `path` to a model file, a `column` of scores."""
 
     kind: str = "lightgbm"
     path: str | None = None

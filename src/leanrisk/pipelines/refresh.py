@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import BundleError, ConfigError, DataError, Fault, LeanRiskError
 from leanrisk.core.files import replacing_folder, write_json
@@ -114,7 +113,7 @@ def refresh(
     """Return the bundle that stays after a round on new rows, written to `out/bundle`, and the verdict.
 
     30 % of the new rows judge, the others teach. A round that does not help leaves the champion's bundle unchanged and
-    says so. Raises `DataError` for too few rows or one outcome only, `BundleError` for a bundle without its training part.
+    says so. Raises `DataError` for too few rows or one outcome, `BundleError` for a bundle without its training part.
     """
     champion, config = Bundle.load(bundle), config or RefreshConfig()
     model = _trainable(champion)
@@ -138,7 +137,9 @@ def refresh(
         "cost": asdict(meter.cost),
         "gates": [gate.to_dict() for gate in results],
     }
-    stays = _written(champion, after, Path(out) / "bundle", verdict) if kept else _copied(champion, Path(out) / "bundle")
+    stays = (
+        _written(champion, after, Path(out) / "bundle", verdict) if kept else _copied(champion, Path(out) / "bundle")
+    )
     write_json(Path(out) / "refresh.json", verdict)
     return stays, verdict
 
@@ -221,5 +222,3 @@ def _opinions(beaten: Contender) -> Teacher:
 
 def _unmeasured(candidate: Candidate) -> Any:
     raise LeanRiskError(f"A refresh is judged, not measured step by step: {candidate.lineage} asked for a measurement.")
-
-

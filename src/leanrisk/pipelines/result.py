@@ -36,7 +36,7 @@ def run_result(
         "lean": _lean(lean.model, lean.precision, found, refreshed.cost, shrink_cost),
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
-        "steps": list(shrunk.steps) + [_refresh_step(shrunk, refreshed)],
+        "steps": [*shrunk.steps, _refresh_step(shrunk, refreshed)],
         "gates": _gates(shrunk.steps, refreshed, found),
         "savings": _savings(beaten, refreshed, found, shrink_cost, rates),
     }
@@ -114,9 +114,7 @@ def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, found: Fina
     return [{**gate, "name": f"{stage}: {gate['name']}"} for stage, gate in named]
 
 
-def _savings(
-    beaten: Contender, refreshed: Refreshed, found: Final, shrink: Cost, rates: RateCard
-) -> dict[str, Any]:
+def _savings(beaten: Contender, refreshed: Refreshed, found: Final, shrink: Cost, rates: RateCard) -> dict[str, Any]:
     """Return savings as shares of the incumbent's figure (0.9 = 90 % saved); null where a side was not measured."""
     before, after = found.incumbent, found.lean
     full, refit, cheap = beaten.train, beaten.refit, refreshed.cost

@@ -38,8 +38,8 @@ def run_recipe(
 ) -> dict[str, Any]:
     """Return the content of result.json after the whole job on `dataset`.
 
-    Writes into `out`: result.json, evidence.json, report.html, report.zh.html, scores.parquet (test rows) and, where the
-    gates let a lean model through, bundle/. Finished steps are kept in `out/work`; with `resume` they are taken up.
+    Writes into `out`: result.json, evidence.json, report.html, report.zh.html, scores.parquet (test rows) and, where
+    the gates let a lean model through, bundle/. Finished steps are kept in `out/work`; with `resume` they are taken up.
     """
     job = Job.open(dataset, recipe, out=out, seed=seed, resume=resume, progress=progress)
     rates = RateCard.default() if recipe.rates is None else RateCard.read(recipe.rates)

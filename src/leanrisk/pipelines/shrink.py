@@ -185,5 +185,3 @@ class _Fold:
             )
             self._measured = (candidate, found)
         return self._measured[1]
-
-

@@ -36,16 +36,14 @@ def run(
 ) -> dict[str, Any]:
     """Return the content of result.json after the scenario's whole job, written with its report and bundle into `out`.
 
-    `data`: a file, or a polars, pandas or Arrow table; None takes the scenario's simulated book. `schema`: a `Schema` or
-    its TOML file; None takes the shipped schema that fits the columns, or infers one. `changes` are "key.key=value".
+    `data`: a file, or a polars, pandas or Arrow table; None takes the scenario's simulated book. `schema`: a `Schema`
+    or its TOML file; None takes the shipped schema that fits the columns, or infers one. `changes` are "key.key=value".
     """
     from leanrisk.pipelines.run import run_recipe
 
     recipe = recipe_for(scenario, preset=preset, changes=changes)
     dataset, name = dataset_for(recipe, data, schema, seed=seed, progress=progress)
-    return run_recipe(
-        dataset, recipe, out=out, seed=seed, name=name, preset=preset, resume=resume, progress=progress
-    )
+    return run_recipe(dataset, recipe, out=out, seed=seed, name=name, preset=preset, resume=resume, progress=progress)
 
 
 def recipe_for(scenario: str | Recipe, *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
