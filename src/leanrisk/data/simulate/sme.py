@@ -82,7 +82,7 @@ def sme_batches(
     threads = workers or min(4, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="simulate")
     try:
-        yield _batches(book, _drafts(book, pool, ahead=2 * threads))
+        yield _batches(book, _drafts(book, pool, ahead=threads + 1))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

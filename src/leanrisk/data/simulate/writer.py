@@ -16,7 +16,7 @@ from leanrisk.core.files import replacing
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches
 
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 32_768
 
 _SILENT = Silent()
 
