@@ -34,7 +34,8 @@ def small_book(rows: int, *, seed: int, odd: bool = False, noise: bool = False) 
     income[rng.random(rows) < 0.1] = np.nan
     age[rng.random(rows) < 0.1] = -9.0
     names = [SECTORS[place] for place in sector]
-    home = rng.choice(["own", "rent", None], size=rows, p=[0.5, 0.4, 0.1]).tolist()
+    homes: list[str | None] = ["own", "rent", None]
+    home = [homes[place] for place in rng.choice(3, size=rows, p=[0.5, 0.4, 0.1])]
     if odd:
         names[::7] = ["sector unknown to all"] * len(names[::7])
         home[::5] = [None] * len(home[::5])

@@ -40,9 +40,7 @@ def test_equal_arguments_give_equal_trees(book, model):
     bagged = {**PARAMS, "bagging_fraction": 0.7, "bagging_freq": 1, "feature_fraction": 0.6}
 
     def text(seed: int) -> str:
-        return refit_gbdt(
-            inputs, labels, small_fields(), READING, params=bagged, rounds=10, seed=seed, threads=1
-        ).text
+        return refit_gbdt(inputs, labels, small_fields(), READING, params=bagged, rounds=10, seed=seed, threads=1).text
 
     assert text(5) == text(5)
     assert text(5) != text(6)
@@ -84,7 +82,7 @@ def test_rebuilt_classifier_equals_a_fitted_one(book):
 
 
 def test_unseen_and_missing_values_are_scored(model):
-    empty = {name: None for name in model.features}
+    empty = dict.fromkeys(model.features)
     unseen = {**empty, "sector": "a sector nobody has heard of"}
     for record in (empty, unseen, {}):
         score = model.compiled()(model.bare_row(record))

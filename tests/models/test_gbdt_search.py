@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import optuna
@@ -39,9 +40,7 @@ def fit(book) -> GbdtFit:
 
 def test_tuned_model_is_no_worse_than_the_defaults(book, fit):
     labels = book["bad"].to_numpy().astype(np.float32)
-    default = refit_gbdt(
-        READING.frame(book), labels, small_fields(), READING, params={}, rounds=100, seed=1, threads=1
-    )
+    default = refit_gbdt(READING.frame(book), labels, small_fields(), READING, params={}, rounds=100, seed=1, threads=1)
     fresh = small_book(6000, seed=12)
     flags, before, after = fresh["bad"].to_numpy(), default.predict(fresh), fit.model.predict(fresh)
     assert auc_difference(flags, before, after).lo > -0.005
@@ -65,6 +64,16 @@ def test_equal_seeds_give_equal_fits(book, fit):
     assert again.params == fit.params
     assert np.array_equal(again.oof.margin, fit.oof.margin)
     assert not np.array_equal(other.oof.margin, fit.oof.margin)
+
+
+def test_number_of_threads_changes_nothing(book, fit):
+    together = tuned(book, config=replace(QUICK, threads=2))
+    assert trees_of(together.model.text) == trees_of(fit.model.text)
+    assert np.array_equal(together.oof.margin, fit.oof.margin)
+
+
+def trees_of(text: str) -> str:
+    return text.partition("end of trees")[0]
 
 
 def test_refit_with_the_found_parameters_gives_the_same_model(book, fit):

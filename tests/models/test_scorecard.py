@@ -52,7 +52,7 @@ def optbinning_scores(fitted: Logistic, inputs: Inputs) -> np.ndarray:
         )
         how = {"metric": "woe", "metric_special": "empirical", "metric_missing": "empirical"}
         columns.append(entry.binning.transform(values, **how))
-    return fitted.model.predict_proba(np.stack(columns, axis=1))[:, 1]
+    return np.asarray(fitted.model.predict_proba(np.stack(columns, axis=1))[:, 1])
 
 
 def test_frozen_card_equals_optbinning(fitted, card):

@@ -17,28 +17,29 @@ from leanrisk.models.incumbent import Record
 
 @dataclass(frozen=True)
 class ColumnReader:
-    """Columns in the model's order; `levels` lists the values of category columns in code order.
+    """Columns in the model's order, in float64, since a bank's splits may lie closer than float32 can tell.
 
+    `levels` lists the values of category columns in code order.
     A missing value and a level that the model never saw become NaN, which is what these libraries take for either.
     """
 
     names: tuple[str, ...]
     levels: Mapping[str, Sequence[str]]
 
-    def matrix(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
-        """Return the float32 matrix (rows, columns); raises `DataError` naming every column absent or not numeric."""
+    def matrix(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+        """Return the float64 matrix (rows, columns); raises `DataError` naming every column absent or not numeric."""
         absent = [name for name in self.names if name not in frame]
         if absent:
             raise DataError([_fault("column-missing", name, "the model needs this column.") for name in absent])
         faults: list[Fault] = []
-        matrix = np.empty((frame.height, len(self.names)), dtype=np.float32)
+        matrix = np.empty((frame.height, len(self.names)), dtype=np.float64)
         for place, name in enumerate(self.names):
             column = frame[name]
             if name in self._codes:
-                values = level_text(column).replace_strict(self._codes[name], default=None, return_dtype=pl.Float32)
+                values = level_text(column).replace_strict(self._codes[name], default=None, return_dtype=pl.Float64)
             else:
                 try:
-                    values = column.cast(pl.Float32)
+                    values = column.cast(pl.Float64)
                 except pl.exceptions.PolarsError:
                     faults.append(_fault("not-numeric", name, f"the model reads numbers here: dtype {column.dtype}."))
                     continue
@@ -47,9 +48,9 @@ class ColumnReader:
             raise DataError(faults)
         return matrix
 
-    def row(self, record: Record) -> npt.NDArray[np.float32]:
-        """Return the float32 array (1, columns) of one record; raises `DataError` where a number is not one."""
-        row = np.empty((1, len(self.names)), dtype=np.float32)
+    def row(self, record: Record) -> npt.NDArray[np.float64]:
+        """Return the float64 array (1, columns) of one record; raises `DataError` where a number is not one."""
+        row = np.empty((1, len(self.names)), dtype=np.float64)
         first, codes = row[0], self._codes
         for place, name in enumerate(self.names):
             value = record.get(name)

@@ -33,7 +33,7 @@ def refit_gbdt(
     rounds: int,
     seed: int,
     objective: Objective | str = Objective.BINARY,
-    threads: int = 2,
+    threads: int = 1,
 ) -> Gbdt:
     """Return LightGBM fitted once on all rows with these parameters and this number of trees.
 
@@ -60,7 +60,7 @@ def slim_gbdt(
     *,
     seed: int,
     objective: Objective | str = Objective.BINARY,
-    threads: int = 2,
+    threads: int = 1,
 ) -> Gbdt:
     """Return a small forest with fixed parameters (100 trees of 15 leaves, learning rate 0.1), fitted once.
 

@@ -17,7 +17,9 @@ Record = Mapping[str, object]
 """One decision's raw fields, by column name; an absent key or None is missing."""
 RecordRoute = Callable[[Record], float]
 """From a record to a probability of bad (regression: a value)."""
-RowRoute = Callable[[npt.NDArray[np.float32]], float]
+Row = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+"""One record as numbers, shape (1, columns), in the precision that the model was trained on."""
+RowRoute = Callable[[Row], float]
 """From the array that `bare_row` makes to a probability of bad (regression: a value)."""
 
 
@@ -83,7 +85,7 @@ class Incumbent(Protocol):
         """Return the model's own one-row call on the array that `bare_row` makes, one thread."""
         ...
 
-    def bare_row(self, record: Record) -> npt.NDArray[np.float32]:
+    def bare_row(self, record: Record) -> Row:
         """Return the array, shape (1, columns), that `bare` and `compiled` take for this record."""
         ...
 

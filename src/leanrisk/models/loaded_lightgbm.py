@@ -47,15 +47,16 @@ class LoadedLightGBM:
 
     def usual(self) -> RecordRoute:
         """Return the route most banks serve: a record, a one-row pandas frame, `predict_proba`, one thread."""
-        ask = frame_route(self.booster, self.features, binary=self.facts.is_binary)
+        places = [self.facts.names.index(name) for name in self.facts.levels]
+        ask = frame_route(self.booster, self.features, binary=self.facts.is_binary, categorical=places)
         return lambda record: ask(self.bare_row(record))
 
     def bare(self) -> RowRoute:
         """Return `Booster.predict` on a numpy row, one thread."""
         return bare_route(self.booster)
 
-    def bare_row(self, record: Record) -> npt.NDArray[np.float32]:
-        """Return the float32 array, shape (1, columns), that `bare` and `compiled` take for this record."""
+    def bare_row(self, record: Record) -> npt.NDArray[np.float64]:
+        """Return the float64 array, shape (1, columns), that `bare` and `compiled` take for this record."""
         return self._reader.row(record)
 
     def compiled(self) -> RowRoute:

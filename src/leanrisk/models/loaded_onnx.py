@@ -65,8 +65,8 @@ class LoadedOnnx:
         """Return the graph asked with a float row, one thread; None where it takes one input per column."""
         return self._row_route() if self._is_matrix else None
 
-    def bare_row(self, record: Record) -> npt.NDArray[np.float32]:
-        """Return the float32 array, shape (1, columns); raises `ModelError` where the graph takes no matrix."""
+    def bare_row(self, record: Record) -> npt.NDArray[np.float64]:
+        """Return the float64 array, shape (1, columns); raises `ModelError` where the graph takes no matrix."""
         if not self._is_matrix:
             raise ModelError("This ONNX model takes one input per column, not a row of numbers. Serve it by `usual`.")
         return self._reader.row(record)
@@ -192,7 +192,7 @@ def _session(raw: bytes, file: Path, threads: int | None) -> Any:
         ) from error
 
 
-def _whole(values: npt.NDArray[np.float32], entry: Any) -> npt.NDArray[Any]:
+def _whole(values: npt.NDArray[np.float64], entry: Any) -> npt.NDArray[Any]:
     dtype = _NUMBERS[entry.type]
     if np.issubdtype(dtype, np.integer) and not np.isfinite(values).all():
         raise DataError(

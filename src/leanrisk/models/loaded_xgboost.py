@@ -72,8 +72,8 @@ class LoadedXGBoost:
         single.set_param({"nthread": 1})
         return lambda row: float(single.inplace_predict(row, validate_features=False)[0])
 
-    def bare_row(self, record: Record) -> npt.NDArray[np.float32]:
-        """Return the float32 array, shape (1, columns), that `bare` takes for this record."""
+    def bare_row(self, record: Record) -> npt.NDArray[np.float64]:
+        """Return the float64 array, shape (1, columns), that `bare` takes for this record."""
         return self._reader.row(record)
 
     def compiled(self) -> RowRoute | None:

@@ -18,10 +18,11 @@ import polars as pl
 from leanrisk.core.errors import ModelError
 from leanrisk.core.files import write_json
 from leanrisk.core.inputs import Fields, Inputs
-from leanrisk.models.incumbent import Reading, Record, RecordRoute, RowRoute
+from leanrisk.models.incumbent import Reading, Record, RecordRoute, Row, RowRoute
 from leanrisk.models.model_file import json_facts
 
 _FILE = "scorecard.json"
+_FAR = 700.0  # exp overflows past this; the probability is 0 to any precision long before.
 
 
 @dataclass(frozen=True)
@@ -169,12 +170,12 @@ class Scorecard:
             for entry in self.characteristics
         ]
 
-        def score(row: npt.NDArray[np.float32]) -> float:
+        def score(row: Row) -> float:
             values = row.ravel().tolist()
             margin = self.intercept
             for column, place, weight in weights:
                 margin += weight[place(values[column])]
-            return float(_probability(np.float64(margin)))
+            return 1.0 / (1.0 + math.exp(-margin)) if margin > -_FAR else 0.0
 
         return score
 
@@ -255,5 +256,5 @@ def _characteristic(values: Mapping[str, Any]) -> Characteristic:
     )
 
 
-def _probability(margin: Any) -> Any:
-    return 1.0 / (1.0 + np.exp(-margin))
+def _probability(margin: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(1.0 / (1.0 + np.exp(-margin)), dtype=np.float64)
