@@ -14,6 +14,8 @@ from leanrisk.core.errors import SchemaError
 from leanrisk.core.schema import Column, Kind, Role, Schema
 
 _MODEL_ROLES = (Role.FEATURE, Role.PROTECTED)
+_LARGEST_WHOLE = 2.0**63
+"""From here on a float does not fit an integer and keeps its own text."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,15 @@ def conform(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 
 
 def level_text(column: pl.Series) -> pl.Series:
-    """Return a category column as String, so that a level reads the same from every file: 3.0 and 3 are both "3"."""
+    """Return a category column as String, so that a level reads the same from every file: 3.0 and 3 are both "3".
+
+    NaN is no level: it comes back as null.
+    """
     if not column.dtype.is_float():
         return column.cast(pl.String)
-    whole = column.is_finite() & (column == column.floor())
-    return column.cast(pl.String).zip_with(~whole.fill_null(False), column.cast(pl.Int64, strict=False).cast(pl.String))
+    known = column.fill_nan(None)
+    whole = (known == known.floor()) & (known.abs() < _LARGEST_WHOLE)
+    return known.cast(pl.String).zip_with(~whole.fill_null(False), known.cast(pl.Int64, strict=False).cast(pl.String))
 
 
 def _conformed(values: pl.Series, column: Column) -> pl.Series:

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 _SAMPLE = 200_000
+_FARTHEST, _NEAREST = np.float32(1e37), np.float32(1e-37)
+"""Edges lie within the one and apart by the other, so that no distance between two, nor its inverse, overflows."""
 
 
 def quantile_edges(values: npt.NDArray[np.float32], *, bins: int) -> tuple[float, ...]:
@@ -17,10 +19,12 @@ def quantile_edges(values: npt.NDArray[np.float32], *, bins: int) -> tuple[float
     """
     if values.size > _SAMPLE:
         values = values[:: values.size // _SAMPLE + 1]
+    values = np.clip(values, -_FARTHEST, _FARTHEST)
     distinct = np.unique(values)
     if distinct.size > bins + 1:
         shares = np.linspace(0.0, 1.0, bins + 1)
         distinct = np.unique(np.quantile(values, shares, method="nearest").astype(np.float32))
+    distinct = distinct[np.diff(distinct, prepend=-np.float32(np.inf)) > _NEAREST]
     if distinct.size == 0:
         distinct = np.zeros(1, dtype=np.float32)
     if distinct.size == 1:

@@ -6,8 +6,9 @@ so this file is the tested reference of the graph's front end.
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
+import math
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,9 +32,12 @@ from leanrisk.core.inputs import (
     TableLayout,
 )
 from leanrisk.core.schema import Kind
+from leanrisk.features.days import day_number, day_numbers
 from leanrisk.features.edges import quantile_edges
+from leanrisk.features.knots import knot_and_share
 
-_DAY = np.timedelta64(1, "D")
+_NAN = float("nan")
+_LARGEST_WHOLE = 2.0**63
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,9 @@ class Encoder:
         config = config or EncoderConfig()
         schema = dataset.schema
         dates = schema.features_of(Kind.DATE)
-        time = schema.time if schema.time and dataset.frame[schema.time].dtype.is_temporal() else None
+        time = schema.time
+        if time is not None and dataset.frame[time].dtype not in (pl.Date, pl.Datetime):
+            time = None
         draft = cls(Fields((), ()), dates, time)
         numeric = tuple(
             draft._fit_numeric(dataset.frame, name, schema[name].missing_codes, config.bins)
@@ -80,7 +86,8 @@ class Encoder:
 
     def _fit_numeric(self, frame: pl.DataFrame, name: str, codes: tuple[Any, ...], bins: int) -> NumericField:
         values = self._numbers(frame, name)
-        special = np.unique(np.array([float(code) for code in codes if not isinstance(code, str)], dtype=np.float32))
+        numbers = [float(code) for code in codes if not isinstance(code, str)]
+        special = np.unique(np.array([number for number in numbers if not math.isnan(number)], dtype=np.float32))
         usual = values[np.isfinite(values) & ~np.isin(values, special)]
         return NumericField(name, quantile_edges(usual, bins=bins), tuple(float(code) for code in special))
 
@@ -91,59 +98,68 @@ class Encoder:
         return (*self.fields.names, *extra)
 
     def inputs(self, frame: pl.DataFrame) -> Inputs:
-        """Return the arrays for these rows; raises `DataError` naming every column that is missing."""
+        """Return the arrays for these rows; raises `DataError` naming each column that is missing or ill-typed."""
         absent = [name for name in self.columns if name not in frame.columns]
         if absent:
             raise DataError([_absent(name) for name in absent])
         numeric = np.empty((frame.height, len(self.fields.numeric)), dtype=np.float32)
-        for place, entry in enumerate(self.fields.numeric):
-            numeric[:, place] = self._numbers(frame, entry.name)
         category = np.empty((frame.height, len(self.fields.category)), dtype=np.int64)
-        for place, category_field in enumerate(self.fields.category):
-            category[:, place] = self._codes(frame[category_field.name], category_field.name)
+        faults: list[Fault] = []
+        for place, number_field in enumerate(self.fields.numeric):
+            try:
+                numeric[:, place] = self._numbers(frame, number_field.name)
+            except DataError as error:
+                faults.extend(error.faults)
+        for place, (name, levels) in enumerate(self._levels.items()):
+            try:
+                category[:, place] = _codes(frame[name], levels)
+            except DataError as error:
+                faults.extend(error.faults)
+        if faults:
+            raise DataError(faults)
         return Inputs(numeric, category)
 
     def record(self, record: Mapping[str, Any]) -> Inputs:
         """Return one row's arrays from a mapping of raw values; an absent key or None is missing.
 
-        Raises `DataError` where a numeric field holds something that is not a number.
+        Gives the bits that `inputs` gives for the same row. Raises `DataError` where a numeric field holds something
+        that is not a number, a date field something that is not a date.
         """
-        numeric = np.empty((1, len(self.fields.numeric)), dtype=np.float32)
-        row = numeric[0]
         get = record.get
         try:
-            for place, name in self._plain_numeric:
-                value = get(name)
-                row[place] = np.nan if value is None else value
-            for place, name in self._date_numeric:
-                row[place] = self._days(record, name)
+            # An array of C floats refuses text, which numpy would read as a number, and needs no type per value.
+            numbers = [_NAN if (value := get(name)) is None else value for name in self._number_names]
+            for place, name in self._date_places:
+                numbers.insert(place, self._days(record, name))
+            numeric = np.asarray(array("f", numbers))
+            codes = [
+                levels.get(value if type(value := get(name)) is str or value is None else _level(value), UNSEEN)
+                for name, levels in self._levels.items()
+            ]
         except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(self._not_a_number(record)) from error
-        category = np.empty((1, len(self.fields.category)), dtype=np.int64)
-        codes = category[0]
-        for place, (name, levels) in enumerate(self._levels.items()):
-            value = get(name)
-            codes[place] = MISSING if value is None else levels.get(_level(value), UNSEEN)
-        return Inputs(numeric, category)
+            raise DataError(self._record_faults(record)) from error
+        return Inputs(numeric[None], np.array([codes], dtype=np.int64))
 
     def lookups(self, inputs: Inputs) -> Lookups:
         """Return where each row reads the embedding table and with which weight (`Lookups`).
 
-        Between knots e_j <= x < e_(j+1) the weight of the upper one is (x - e_j) / (e_(j+1) - e_j), held at 0 and 1
-        outside the range that training saw. float32 throughout, in the same order of operations as the graph.
+        float32 throughout, in the same order of operations as the graph; see `features.knots` for the formula.
         """
         fields, layout = self.fields, self.layout
         pairs = 2 * len(fields.numeric)
         index = np.empty((inputs.rows, pairs + len(fields.category)), dtype=np.int32)
-        weight = np.ones(index.shape, dtype=np.float32)
+        weight = np.empty(index.shape, dtype=np.float32)
+        columns = np.ascontiguousarray(inputs.numeric.T)
         for place, entry in enumerate(fields.numeric):
-            lower, share = _knots(entry, inputs.numeric[:, place])
-            index[:, 2 * place] = layout.starts[place] + lower
-            index[:, 2 * place + 1] = layout.starts[place] + lower + (lower > len(entry.codes))
+            lower, share = knot_and_share(entry, columns[place])
+            # Missing and special rows stand alone: their upper look-up repeats the lower one.
+            upper = lower + (lower > len(entry.codes))
+            index[:, 2 * place] = lower + layout.starts[place]
+            index[:, 2 * place + 1] = upper + layout.starts[place]
             weight[:, 2 * place] = np.float32(1.0) - share
             weight[:, 2 * place + 1] = share
-        starts = np.array(layout.starts[len(fields.numeric) :], dtype=np.int64)
-        index[:, pairs:] = inputs.category + starts
+        index[:, pairs:] = inputs.category + np.array(layout.starts[len(fields.numeric) :], dtype=np.int64)
+        weight[:, pairs:] = 1.0
         return Lookups(index, weight)
 
     @cached_property
@@ -164,52 +180,49 @@ class Encoder:
         )
 
     @cached_property
-    def _plain_numeric(self) -> tuple[tuple[int, str], ...]:
-        return tuple((k, f.name) for k, f in enumerate(self.fields.numeric) if f.name not in self.dates)
+    def _number_names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.fields.numeric if entry.name not in self.dates)
 
     @cached_property
-    def _date_numeric(self) -> tuple[tuple[int, str], ...]:
-        return tuple((k, f.name) for k, f in enumerate(self.fields.numeric) if f.name in self.dates)
+    def _date_places(self) -> tuple[tuple[int, str], ...]:
+        return tuple((place, f.name) for place, f in enumerate(self.fields.numeric) if f.name in self.dates)
 
     @cached_property
-    def _levels(self) -> dict[str, dict[str, int]]:
+    def _levels(self) -> dict[str, dict[str | None, int]]:
         return {
-            entry.name: {level: FIRST_LEVEL + place for place, level in enumerate(entry.levels)}
+            entry.name: {None: MISSING, **{level: FIRST_LEVEL + place for place, level in enumerate(entry.levels)}}
             for entry in self.fields.category
         }
 
     def _numbers(self, frame: pl.DataFrame, name: str) -> npt.NDArray[np.float32]:
         column = frame[name]
         if name in self.dates:
-            days = _day_numbers(column)
-            return (_day_numbers(frame[self.time]) - days if self.time else days).astype(np.float32)
-        try:
-            return column.cast(pl.Float32).fill_null(float("nan")).to_numpy()
-        except pl.exceptions.PolarsError as error:
-            raise DataError(_not_numeric(name, f"dtype {column.dtype}")) from error
-
-    def _codes(self, column: pl.Series, name: str) -> npt.NDArray[np.int64]:
-        levels = self._levels[name]
-        codes = level_text(column).replace_strict(levels, default=UNSEEN, return_dtype=pl.Int64)
-        return np.where(column.is_null().to_numpy(), MISSING, codes.fill_null(UNSEEN).to_numpy())
+            days = _days_of(column)
+            return (_days_of(frame[self.time]) - days if self.time else days).astype(np.float32)
+        number = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
+        if not number and column.null_count() < column.len():
+            raise DataError(_not_numeric(name, column.drop_nulls()[0]))
+        return column.cast(pl.Float32).fill_null(_NAN).to_numpy()
 
     def _days(self, record: Mapping[str, Any], name: str) -> float:
-        days = _day_number(record.get(name))
-        return _day_number(record.get(self.time)) - days if self.time else days
+        days = day_number(record.get(name))
+        return day_number(record.get(self.time)) - days if self.time else days
 
-    def _not_a_number(self, record: Mapping[str, Any]) -> list[Fault]:
+    def _record_faults(self, record: Mapping[str, Any]) -> list[Fault]:
+        """Return a fault for every value of `record` that its field cannot take."""
+        dates = [name for _, name in self._date_places]
+        checks: list[tuple[Iterable[str], Callable[[Any], object], Callable[[str, object], Fault]]] = [
+            (self._number_names, _number, _not_numeric),
+            ([*dates, self.time] if dates and self.time else dates, day_number, _not_a_date),
+            (self._levels, _level, _not_a_level),
+        ]
         faults = []
-        for _, name in self._plain_numeric:
-            value = record.get(name)
-            try:
-                np.float32(np.nan if value is None else value)
-            except (TypeError, ValueError, OverflowError):
-                faults.append(_not_numeric(name, repr(value)))
-        for _, name in self._date_numeric:
-            try:
-                self._days(record, name)
-            except (TypeError, ValueError):
-                faults.append(_not_numeric(name, repr(record.get(name))))
+        for names, check, fault in checks:
+            for name in names:
+                try:
+                    check(record.get(name))
+                except (TypeError, ValueError, OverflowError):
+                    faults.append(fault(name, record.get(name)))
         return faults
 
 
@@ -219,56 +232,46 @@ def encoder_config(values: Mapping[str, Any]) -> EncoderConfig:
 
 
 def _fit_category(column: pl.Series, config: EncoderConfig) -> CategoryField:
-    counts = level_text(column).drop_nulls().value_counts().sort(["count", column.name], descending=[True, False])
+    levels = level_text(column).alias("level").drop_nulls()
+    counts = levels.value_counts(name="rows").sort(["rows", "level"], descending=[True, False])
     # A small table keeps every level: a fixed floor would leave it none.
     floor = min(config.min_level_rows, max(1, column.len() // 200))
-    kept = counts.filter(pl.col("count") >= floor).head(config.levels)
-    return CategoryField(column.name, tuple(kept[column.name].to_list()))
+    kept = counts.filter(pl.col("rows") >= floor).head(config.levels)
+    return CategoryField(column.name, tuple(kept["level"].to_list()))
 
 
-def _knots(
-    entry: NumericField, values: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the field-relative row of the lower knot and the share of the upper one."""
-    edges = np.array(entry.edges, dtype=np.float32)
-    first = 1 + len(entry.codes)
-    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, edges.size - 2)
-    inverse = np.float32(1.0) / (edges[1:] - edges[:-1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        share = np.clip((values - edges[place]) * inverse[place], np.float32(0.0), np.float32(1.0))
-    lower = place + first
-    for code_place, code in enumerate(entry.codes):
-        special = values == np.float32(code)
-        lower[special] = 1 + code_place
-        share[special] = 0.0
-    empty = np.isnan(values)
-    lower[empty] = 0
-    share[empty] = 0.0
-    return lower, share
+def _codes(column: pl.Series, levels: dict[str | None, int]) -> npt.NDArray[np.int64]:
+    try:
+        text = level_text(column)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(_not_a_level(column.name, column.drop_nulls()[0])) from error
+    return text.replace_strict(levels, default=UNSEEN, return_dtype=pl.Int64).to_numpy()
 
 
-def _day_numbers(column: pl.Series) -> npt.NDArray[np.float64]:
-    if column.dtype == pl.String:
-        column = column.str.to_datetime(strict=False)
-    days = column.cast(pl.Datetime("us")).to_numpy()
-    return np.where(np.isnat(days), np.nan, (days - np.datetime64(0, "us")) / _DAY)
+def _days_of(column: pl.Series) -> npt.NDArray[np.float64]:
+    try:
+        return day_numbers(column)
+    except (TypeError, ValueError) as error:
+        raise DataError(_not_a_date(column.name, column.drop_nulls()[0])) from error
 
 
-def _day_number(value: object) -> float:
-    if value is None:
-        return float("nan")
-    if isinstance(value, str | dt.date):
-        moment = value.replace(tzinfo=None) if isinstance(value, dt.datetime) else value
-        return float((np.datetime64(moment, "us") - np.datetime64(0, "us")) / _DAY)
-    raise TypeError(f"not a date: {value!r}")
+def _number(value: Any) -> float:
+    return array("f", [_NAN if value is None else value])[0]
 
 
-def _level(value: object) -> str:
+def _level(value: object) -> str | None:
+    """Return one value's level as `core.dataset.level_text` reads it; the common kinds without a detour."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE):
         return str(int(value))
-    return value if isinstance(value, str) else str(value)
+    try:
+        text: str | None = level_text(pl.Series([value], strict=True))[0]
+    except pl.exceptions.PolarsError as error:
+        raise TypeError(f"not a level: {value!r}") from error
+    return text
 
 
 def _absent(name: str) -> Fault:
@@ -277,5 +280,13 @@ def _absent(name: str) -> Fault:
     )
 
 
-def _not_numeric(name: str, found: str) -> Fault:
-    return Fault("not-numeric", f"the model reads numbers here: found {found}.", "Send a number or null.", name)
+def _not_numeric(name: str, value: object) -> Fault:
+    return Fault("not-numeric", f"the model reads numbers here: found {value!r}.", "Send a number or null.", name)
+
+
+def _not_a_date(name: str, value: object) -> Fault:
+    return Fault("not-a-date", f"the model reads dates here: found {value!r}.", "Send YYYY-MM-DD or null.", name)
+
+
+def _not_a_level(name: str, value: object) -> Fault:
+    return Fault("not-a-level", f"the model reads one level here: found {value!r}.", "Send text or null.", name)
