@@ -103,8 +103,9 @@ def _check_tree(tree: Mapping[str, str], columns: int, path: Path) -> None:
     nodes = leaves - 1
     if leaves < 1 or tree.get("is_linear", "0") != "0":
         raise _broken(path, "a tree has no leaves, or linear ones, which are not supported")
-    if len(_reals(tree.get("leaf_value", ""), path)) != leaves:
-        raise _broken(path, "a tree has more or fewer leaf values than leaves")
+    values = _reals(tree.get("leaf_value", ""), path)
+    if len(values) != leaves or not all(map(math.isfinite, values)):
+        raise _broken(path, "a tree has more or fewer leaf values than leaves, or one that is not finite")
     arrays = {key: _integers(tree.get(key, ""), path) for key in _SPLIT_KEYS}
     thresholds = _reals(tree.get("threshold", ""), path)
     if any(len(values) != nodes for values in arrays.values()) or len(thresholds) != nodes:
@@ -184,8 +185,9 @@ def _reals(text: str, path: Path) -> list[float]:
         values = [float(item) for item in text.split()]
     except ValueError as error:
         raise _broken(path, f"it holds something else where numbers belong ({error})") from error
-    if not all(map(math.isfinite, values)):
-        raise _broken(path, "a threshold or leaf value is not finite")
+    # A threshold may be infinite: LightGBM splits missing from present values by one.
+    if any(map(math.isnan, values)):
+        raise _broken(path, "a threshold or leaf value is not a number")
     return values
 
 
