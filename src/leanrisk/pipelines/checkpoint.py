@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from leanrisk.core.errors import ConfigError
+from leanrisk.core.errors import ConfigError, OutputError
 from leanrisk.core.files import writable_folder, write_json
 
 _STATE = "state.json"
+_MOST_NAMED = 5
 
 
 class Checkpoint:
     """The folder of a run's finished steps: small facts as JSON, and a folder of files for each step.
 
-    `identity` says which run it is (data, recipe, seed): steps of another run are never taken up.
+    `identity` says which run it is (data, recipe, seed): steps of another run are never taken up. Without `resume` the
+    folder starts empty; raises `OutputError` where it holds anything but an earlier run's steps, `ConfigError` where
+    there is nothing to resume or the identity differs.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
@@ -27,6 +30,7 @@ class Checkpoint:
         if resume:
             self._finished = self._read()
         elif folder.exists():
+            _check_own(folder)
             shutil.rmtree(folder)
         writable_folder(folder)
         self._write()
@@ -48,19 +52,44 @@ class Checkpoint:
     def _read(self) -> dict[str, Any]:
         try:
             state = json.loads((self.folder / _STATE).read_text(encoding="utf-8"))
-            identity, finished = state["identity"], state["finished"]
+            identity, finished = dict(state["identity"]), dict(state["finished"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"A run resumes from the folder it was cut in: '{self.folder.parent}' holds none ({error}). "
                 "Start it without --resume."
             ) from error
-        changed = sorted(key for key in self._identity if identity.get(key) != self._identity[key])
+        changed = list(_differences(identity, self._identity))
         if changed:
+            more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
             raise ConfigError(
-                f"A run resumes with what it was started with: {', '.join(changed)} differ(s) from the run in "
-                f"'{self.folder.parent}'. Use the same options, or start anew without --resume."
+                f"A run resumes with what it was started with: {', '.join(changed[:_MOST_NAMED])}{more} differ(s) from "
+                f"the run in '{self.folder.parent}'. Use the same options, or start anew without --resume."
             )
-        return dict(finished)
+        return finished
 
     def _write(self) -> None:
         write_json(self.folder / _STATE, {"identity": self._identity, "finished": self._finished})
+
+
+def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Yield the dotted keys of every value that is not the same on both sides."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *(key for key in new if key not in old)]:
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    elif old != new:
+        yield where
+
+
+def _check_own(folder: Path) -> None:
+    # The folder is emptied before a new run: whatever else a user keeps there would be lost.
+    if folder.is_dir():
+        if (folder / _STATE).is_file():
+            return
+        found = [path.name for path in folder.iterdir() if not path.name.startswith(f".{_STATE}.")]
+    else:
+        found = [folder.name]
+    if found:
+        raise OutputError(
+            f"A run keeps its finished steps in '{folder}', where something else stands ('{min(found)}'). Choose "
+            "another folder for the run; nothing that stands there was changed."
+        )

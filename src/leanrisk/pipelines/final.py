@@ -22,7 +22,6 @@ from leanrisk.pipelines.measure import bare_latency, compiled_latency, measured,
 from leanrisk.techniques.base import Candidate
 
 SLIM = "reference: slim trees"
-_STEP = "slim"
 _PAIRED = ("ks", "brier", "recall_at_budget")
 
 
@@ -43,15 +42,20 @@ class Final:
 
 
 def final(job: Job, beaten: Contender, lean: Candidate) -> Final:
-    """Return what the test part says; opens it, so it can run once per job."""
+    """Return what the test part says; opens it, so it can run once per job.
+
+    Where no lean model was accepted the incumbent is measured once and stands on both sides.
+    """
     slim_model, slim_cost = _slim(job, lean)
     test = job.parts.open_test()
     config, before = job.recipe.measure, Candidate(beaten.model.features, beaten.model)
     with job.progress.track("measuring both models", 4) as advance:
         scores = beaten.model.predict(test.frame), lean.model.predict(test.frame)
-        incumbent = measured(before, test, config=config, seed=job.seed)
+        incumbent = _with_throughput(measured(before, test, config=config, seed=job.seed), before, test)
         advance(1)
-        measurement = measured(lean, test, config=config, seed=job.seed)
+        after = incumbent
+        if lean.model is not beaten.model:
+            after = _with_throughput(measured(lean, test, config=config, seed=job.seed), lean, test)
         advance(1)
         records = records_of(test, beaten.model.features)
         bare = bare_latency(beaten.model, records, calls=config.calls)
@@ -63,8 +67,8 @@ def final(job: Job, beaten: Contender, lean: Candidate) -> Final:
         test=test,
         incumbent_scores=scores[0],
         lean_scores=scores[1],
-        incumbent=_with_throughput(incumbent, before, test),
-        lean=_with_throughput(measurement, lean, test),
+        incumbent=incumbent,
+        lean=after,
         bare=asdict(bare) if bare else None,
         compiled=asdict(compiled) if compiled else None,
         differences=differences,

@@ -13,12 +13,17 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import writable_folder
 from leanrisk.core.progress import Progress, Silent
+from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.split import Split, split
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.recipe import Recipe
+from leanrisk.registry.bundle import check_replaceable
 
 _SILENT = Silent()
+
+BUNDLE = "bundle"
+"""Folder of the deployed model inside a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Job:
     ) -> Job:
         """Return the job in folder `out`, its data split; `resume` takes up the steps finished there.
 
-        Raises `ConfigError` for data without a two-valued outcome, `SplitError` for parts that are too small.
+        Raises `ConfigError` for data without a two-valued outcome, `SplitError` for parts that are too small, and
+        `OutputError` for a folder that cannot be written to or where something else stands in the place of results.
         """
         if dataset.schema.target is None or not dataset.schema.positive:
             raise ConfigError(
@@ -56,9 +62,18 @@ class Job:
                 "'target' and list its bad values under 'positive'."
             )
         parts = split(dataset, recipe.split, seed=seed)
-        folder = writable_folder(out)
+        folder = Path(out)
+        check_replaceable(folder / BUNDLE)
+        if not resume:
+            writable_folder(folder)
         digest = digest_of(dataset.frame)
-        identity = {"data": digest, "recipe": recipe.to_dict(), "seed": seed, "schema": dataset.schema.to_dict()}
+        identity = {
+            "leanrisk": __version__,
+            "data": digest,
+            "schema": dataset.schema.to_dict(),
+            "recipe": recipe.to_dict(),
+            "seed": seed,
+        }
         checkpoint = Checkpoint(folder / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         return cls(recipe, dataset, parts, digest, folder, seed, ledger, checkpoint, progress)

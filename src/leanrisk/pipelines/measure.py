@@ -39,7 +39,7 @@ def measured(
     elapsed = time.perf_counter() - began
     return Measurement(
         quality=quality(rows.labels, scores, seed=seed, budget=config.budget, resamples=resamples),
-        features=len(candidate.features),
+        features=len(model.features),
         bytes=model.size_bytes,
         latency_ms=latency(
             model.usual(), records_of(rows, model.features), calls=_QUICK_CALLS if quick else config.calls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from leanrisk.cost.rates import RateCard
 from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.evidence import run_evidence, score_table
 from leanrisk.pipelines.final import final
-from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.job import BUNDLE, Job
 from leanrisk.pipelines.packing import pack
+from leanrisk.pipelines.publishing import publish, stage
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.pipelines.refresh import refreshed
 from leanrisk.pipelines.result import run_result
@@ -39,7 +39,8 @@ def run_recipe(
     """Return the content of result.json after the whole job on `dataset`.
 
     Writes into `out`: result.json, evidence.json, report.html, report.zh.html, scores.parquet (test rows) and, where
-    the gates let a lean model through, bundle/. Finished steps are kept in `out/work`; with `resume` they are taken up.
+    the gates let a lean model through, bundle/; an earlier run's stand there until all of them are complete. Finished
+    steps are kept in `out/work`; with `resume` they are taken up.
     """
     job = Job.open(dataset, recipe, out=out, seed=seed, resume=resume, progress=progress)
     rates = RateCard.default() if recipe.rates is None else RateCard.read(recipe.rates)
@@ -49,17 +50,15 @@ def run_recipe(
     found = final(job, beaten, round_.candidate)
     result = run_result(job, beaten, champion, round_, found, rates, name=name)
     result["preset"] = preset
-    evidence = run_evidence(job, found, round_.candidate, rates)
+    staged = stage(job)
     if isinstance(round_.candidate.model, LeanModel):
         card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
-        pack(job, beaten, round_.candidate, folder=job.out / "bundle", card=card)
-    elif (job.out / "bundle").exists():
-        # A bundle of an earlier run in this folder would pass for this run's result.
-        shutil.rmtree(job.out / "bundle")
-    with replacing(job.out / "scores.parquet") as part:
+        pack(job, beaten, round_.candidate, folder=staged / BUNDLE, card=card)
+    with replacing(staged / "scores.parquet") as part:
         score_table(found).write_parquet(part)
-    write_json(job.out / "evidence.json", evidence)
-    write_json(job.out / "result.json", result)
-    write_report(job.out)
-    write_report(job.out, out=job.out / "report.zh.html", language="zh")
+    write_json(staged / "evidence.json", run_evidence(job, found, round_.candidate, rates))
+    write_json(staged / "result.json", result)
+    write_report(staged)
+    write_report(staged, out=staged / "report.zh.html", language="zh")
+    publish(job, staged)
     return result

@@ -145,7 +145,7 @@ def write_bundle(
     there is replaced only when the new one is complete; raises `OutputError` where that is not possible, or where
     something other than a bundle stands.
     """
-    _check_replaceable(folder)
+    check_replaceable(folder)
     with replacing_folder(folder) as part:
         (part / GRAPH).write_bytes(graph)
         write_json(part / ENCODER, encoder.to_dict())
@@ -159,7 +159,8 @@ def write_bundle(
     return Bundle.load(folder)
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Raise `OutputError` where something other than a bundle stands at `folder`, which a bundle would replace."""
     # The folder is replaced as a whole: whatever else a user keeps there would be lost.
     if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
         raise OutputError(
