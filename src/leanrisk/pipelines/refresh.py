@@ -8,21 +8,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import BundleError, ConfigError, DataError, Fault, LeanRiskError
-from leanrisk.core.files import replacing_folder, write_json
+from leanrisk.core.files import replacing_folder, writable_folder, write_json
 from leanrisk.core.measurement import Cost
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import generator
+from leanrisk.core.version import __version__
 from leanrisk.cost.meter import Meter
 from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, judge
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt_fit import refit_gbdt
 from leanrisk.pipelines.contender import Contender, asking, reading_of
-from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.job import BUNDLE, Job, digest_of
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.shrink import Shrunk
-from leanrisk.registry.bundle import TRAINING, Bundle, write_bundle
+from leanrisk.registry.bundle import TRAINING, Bundle, check_replaceable, write_bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.lean_model import LeanModel
 
@@ -30,56 +33,57 @@ _SILENT = Silent()
 
 PHASE = "refresh"
 _STEP = "refresh"
+_JUDGES = 0.3
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh led to: the candidate that stays, whether it is the new one, why, and what the round cost."""
+    """What a refresh led to: the candidate that stays, whether it is the new one, why, and what the round cost.
+
+    `cost` is None where there was no lean model to refresh; `done` is false where the round broke off.
+    """
 
     candidate: Candidate
     accepted: bool
     reason: str
-    cost: Cost
-    gates: tuple[dict[str, Any], ...]
+    cost: Cost | None = None
+    gates: tuple[dict[str, Any], ...] = ()
+    done: bool = False
+
+    @property
+    def round_cost(self) -> Cost | None:
+        """What each training round costs from now on; None where no whole lean round was measured."""
+        return self.cost if self.done else None
 
 
 def refreshed(job: Job, beaten: Contender, champion: Shrunk) -> Refreshed:
     """Return the run's own refresh: the champion, which has not seen the newest slice, learns it.
 
-    The round's cost is that of everything it needs: the teacher fitted once with fixed parameters, the teaching, the
-    calibration and the export. Where no lean model was accepted, the round is that single fit of the incumbent.
+    The round's cost is that of everything it needs: the teachers fitted once with fixed parameters, the teaching, the
+    calibration and the export. Where no lean model was accepted there is nothing to refresh, and nothing is measured.
     """
+    candidate = champion.candidate
+    if champion.model is None:
+        return Refreshed(candidate, False, "No technique passed its gates: the incumbent stays, and nothing is saved.")
     facts = job.checkpoint.done(_STEP)
     if facts is None:
         facts = _round(job, beaten, champion)
         job.checkpoint.finish(_STEP, facts)
-    candidate = champion.candidate
-    if facts["accepted"] and champion.model is not None:
+    if facts["accepted"]:
         model = LeanModel.load(job.checkpoint.place(_STEP))
         candidate = replace(candidate, model=model, lineage=(*candidate.lineage, PHASE))
-    return Refreshed(candidate, facts["accepted"], facts["reason"], Cost(**facts["cost"]), tuple(facts["gates"]))
+    cost = Cost(**facts["cost"])
+    return Refreshed(candidate, facts["accepted"], facts["reason"], cost, tuple(facts["gates"]), facts["done"])
 
 
 def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
-    train, valid = job.parts.train, job.parts.valid
-    with job.ledger.phase(PHASE) as phase:
-        teacher = beaten.fitted(train, seed=job.seed)
-        after = None
-        if champion.model is not None:
-            config = job.recipe.refresh.teach
-            bench = Bench(
-                train=config.rows(champion.newest, champion.older, seed=job.seed),
-                valid=valid,
-                teacher=Teacher(None, asking(teacher)) if beaten.params is not None else _opinions(beaten),
-                measure=_unmeasured,
-                seed=job.seed,
-                progress=job.progress,
-            )
-            after = config.apply(champion.candidate, bench)
-    if after is None:
-        reason = "No lean model to refresh: a round is one fit of the incumbent with fixed parameters."
-        return {"accepted": False, "reason": reason, "cost": asdict(phase.cost), "gates": []}
-    kept, reason, gates = _verdict(champion.candidate, after, valid, job.recipe.gates, job.seed)
+    try:
+        with job.ledger.phase(PHASE) as phase:
+            after = _taught(job, beaten, champion)
+    except LeanRiskError as error:
+        cost, reason = job.ledger.entries[-1].cost, f"The champion stays: it could not be refreshed. {error}"
+        return {"accepted": False, "reason": reason, "cost": asdict(cost), "gates": [], "done": False}
+    kept, reason, gates = _verdict(champion.candidate, after, job.parts.valid, job.recipe.gates, job.seed)
     if kept and isinstance(after.model, LeanModel):
         after.model.save(job.checkpoint.place(_STEP))
     return {
@@ -87,7 +91,27 @@ def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
         "reason": reason,
         "cost": asdict(phase.cost),
         "gates": [gate.to_dict() for gate in gates],
+        "done": True,
     }
+
+
+def _taught(job: Job, beaten: Contender, champion: Shrunk) -> Candidate:
+    config = job.recipe.refresh.teach
+    rows = config.rows(champion.newest, champion.older, seed=job.seed)
+    if beaten.params is None:
+        teacher = beaten.opinions(rows)
+    else:
+        # The teacher has seen these rows, so it is asked only about perturbed ones.
+        teacher = Teacher(None, asking(*beaten.panel(job.parts.train, seed=job.seed)))
+    bench = Bench(
+        train=rows,
+        valid=job.parts.valid,
+        teacher=teacher,
+        measure=_unmeasured,
+        seed=job.seed,
+        progress=job.progress,
+    )
+    return config.apply(champion.candidate, bench)
 
 
 def _verdict(
@@ -113,33 +137,36 @@ def refresh(
     """Return the bundle that stays after a round on new rows, written to `out/bundle`, and the verdict.
 
     30 % of the new rows judge, the others teach. A round that does not help leaves the champion's bundle unchanged and
-    says so. Raises `DataError` for too few rows or one outcome, `BundleError` for a bundle without its training part.
+    says so. Raises `DataError` for too few rows or one outcome, `BundleError` for a bundle that cannot be taught,
+    `OutputError` where something other than a bundle stands in its place.
     """
     champion, config = Bundle.load(bundle), config or RefreshConfig()
     model = _trainable(champion)
     train, valid = _parts(dataset, config, seed)
-    candidate = Candidate(model.features, model, lineage=tuple(champion.manifest.facts["lineage"]))
-    bench = Bench(
-        train=train,
-        valid=valid,
-        teacher=_fitted_teacher(champion, model, train, seed),
-        measure=_unmeasured,
-        seed=seed,
-        progress=progress,
-    )
+    folder = Path(out) / BUNDLE
+    check_replaceable(folder)
+    writable_folder(out)
+    candidate = Candidate(model.features, model, lineage=tuple(champion.manifest.facts.get("lineage", ())))
     with Meter() as meter:
+        bench = Bench(
+            train=train,
+            valid=valid,
+            teacher=_fitted_teacher(champion, model, train, seed),
+            measure=_unmeasured,
+            seed=seed,
+            progress=progress,
+        )
         after = config.teach.apply(candidate, bench)
     kept, reason, results = _verdict(candidate, after, valid, gates or GateConfig(), seed)
     verdict = {
         "accepted": kept,
         "reason": reason,
-        "rows": dataset.rows,
+        "rows": train.rows + valid.rows,
         "cost": asdict(meter.cost),
         "gates": [gate.to_dict() for gate in results],
     }
-    stays = (
-        _written(champion, after, Path(out) / "bundle", verdict) if kept else _copied(champion, Path(out) / "bundle")
-    )
+    facts = {"data": digest_of(dataset.frame), "seed": seed, "leanrisk": __version__}
+    stays = _written(champion, after, folder, verdict, facts) if kept else _copied(champion, folder)
     write_json(Path(out) / "refresh.json", verdict)
     return stays, verdict
 
@@ -150,7 +177,13 @@ def _trainable(champion: Bundle) -> LeanModel:
             f"A refresh starts from the champion's weights: '{champion.folder}' has no '{TRAINING}' folder. Use the "
             "bundle that the run wrote, not a copy made for scoring."
         )
-    return LeanModel.load(champion.folder / TRAINING)
+    model = LeanModel.load(champion.folder / TRAINING)
+    if model.calibration.link == "identity":
+        raise BundleError(
+            f"A refresh is judged by how well good and bad are told apart: '{champion.folder}' predicts an amount. Fit "
+            "it anew."
+        )
+    return model
 
 
 def _parts(dataset: Dataset, config: RefreshConfig, seed: int) -> tuple[Dataset, Dataset]:
@@ -166,19 +199,24 @@ def _parts(dataset: Dataset, config: RefreshConfig, seed: int) -> tuple[Dataset,
                 "Wait for more outcomes; the champion is unchanged.",
             )
         )
-    judged = generator(seed, "refresh-valid").random(rows.rows) < 0.3
+    judged = np.zeros(rows.rows, dtype=np.bool_)
+    rng = generator(seed, "refresh-valid")
+    for outcome in (0, 1):
+        places = rng.permutation(np.flatnonzero(labels == outcome))
+        judged[places[: round(_JUDGES * places.size)]] = True
     return rows.where(~judged), rows.where(judged)
 
 
 def _fitted_teacher(champion: Bundle, model: LeanModel, train: Dataset, seed: int) -> Teacher:
     """Return LightGBM with the incumbent's parameters on the new rows, averaged with the champion's own opinion.
 
-    The champion's half is what keeps the network from forgetting rows that the new file does not hold.
+    The champion's half is what keeps the network from forgetting rows that the new file does not hold. Without such
+    parameters the champion, which has not seen the new rows, is the teacher, and their outcomes bring what is new.
     """
-    facts: Mapping[str, Any] = champion.manifest.facts["incumbent"]
-    own = asking(model)  # type: ignore[arg-type]
-    if facts["kind"] != "lightgbm" or facts["params"] is None:
-        return Teacher(None, own)
+    facts: Mapping[str, Any] = champion.manifest.facts.get("incumbent", {})
+    own = asking(model)
+    if facts.get("kind") != "lightgbm" or facts.get("params") is None:
+        return Teacher(own(train.frame), own)
     encoder = Encoder.fit(train)
     fresh = refit_gbdt(
         encoder.inputs(train.frame),
@@ -189,11 +227,12 @@ def _fitted_teacher(champion: Bundle, model: LeanModel, train: Dataset, seed: in
         rounds=int(facts["rounds"]),
         seed=seed,
     )
-    new = asking(fresh)
-    return Teacher(None, lambda frame: (own(frame) + new(frame)) / 2)
+    return Teacher(None, asking(model, fresh))
 
 
-def _written(champion: Bundle, after: Candidate, folder: Path, verdict: Mapping[str, Any]) -> Bundle:
+def _written(
+    champion: Bundle, after: Candidate, folder: Path, verdict: Mapping[str, Any], facts: Mapping[str, Any]
+) -> Bundle:
     model = after.model
     if not isinstance(model, LeanModel):
         raise ConfigError("A refresh makes a lean model. Shrink the incumbent first.")
@@ -205,7 +244,7 @@ def _written(champion: Bundle, after: Candidate, folder: Path, verdict: Mapping[
         schema=champion.schema,
         reference=stored,
         card={"features": list(model.features), "taught": model.facts, "refresh": dict(verdict)},
-        facts={**champion.manifest.facts, "lineage": list(after.lineage), "parent": champion.digest},
+        facts={**champion.manifest.facts, **facts, "lineage": list(after.lineage), "parent": champion.digest},
         training=model.save,
     )
 
@@ -214,10 +253,6 @@ def _copied(champion: Bundle, folder: Path) -> Bundle:
     with replacing_folder(folder) as part:
         shutil.copytree(champion.folder, part, dirs_exist_ok=True)
     return Bundle.load(folder)
-
-
-def _opinions(beaten: Contender) -> Teacher:
-    return Teacher(None, asking(beaten.model))
 
 
 def _unmeasured(candidate: Candidate) -> Any:

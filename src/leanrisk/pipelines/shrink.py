@@ -13,10 +13,12 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
 from leanrisk.cost.ledger import Entry
 from leanrisk.evaluate.gates import GateResult, accepted, judge
+from leanrisk.models.incumbent import Incumbent
 from leanrisk.pipelines.contender import Contender, contender, newest_slice
-from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.job import BUNDLE, Job
 from leanrisk.pipelines.measure import measured
 from leanrisk.pipelines.packing import pack
+from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import Recipe, Step
 from leanrisk.registry.bundle import Bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher
@@ -79,14 +81,16 @@ def shrink(
 ) -> Bundle | None:
     """Return the lean bundle made from `dataset`, written to `out/bundle`; None where no technique passed its gates.
 
-    The test part stays closed. `out/work` keeps the finished steps, so that `resume` goes on after a cut.
+    The test part stays closed. `out/work` keeps the finished steps, so that `resume` goes on after a cut. A bundle that
+    an earlier run left in `out` does not outlive a shrink that makes none.
     """
     job = Job.open(dataset, recipe, out=out, seed=seed, resume=resume, progress=progress)
     beaten = contender(job)
     done = shrunk(job, beaten)
     if done.model is None:
+        replace_bundle(job, None)
         return None
-    return pack(job, beaten, done.candidate, folder=job.out / "bundle", card={"steps": list(done.steps)})
+    return pack(job, beaten, done.candidate, folder=job.out / BUNDLE, card={"steps": list(done.steps)})
 
 
 def shrunk(job: Job, beaten: Contender) -> Shrunk:
@@ -111,7 +115,7 @@ class _Fold:
         self.candidate = start
         self.records: list[dict[str, Any]] = []
         self._accepted: set[str] = set()
-        self._teacher: Teacher | None = None
+        self._lesson: tuple[Teacher, Incumbent] | None = None
         self._measured: tuple[Candidate, Measurement] | None = None
 
     def take(self, step: Step) -> None:
@@ -134,15 +138,15 @@ class _Fold:
 
     def _tried(self, step: Step, key: str) -> dict[str, Any]:
         before = self._measure(self.candidate)
-        bench = self._bench()
         try:
+            bench, rival = self._prepared()
             with self.job.ledger.phase(f"shrink: {step.label}") as phase:
                 after = technique(step.technique, step.settings).apply(self.candidate, bench)
         except LeanRiskError as error:
             entry: Entry = self.job.ledger.entries[-1]
             reason = f"The technique could not be applied: {error}"
             return StepRecord(step.label, False, reason, before, None, entry.cost).to_dict()
-        results = self._judged(after, bench.teacher)
+        results = self._judged(after, rival)
         kept, reason = accepted(results, self.job.recipe.gates)
         record = StepRecord(step.label, kept, reason, before, self._measure(after), phase.cost, results)
         if kept:
@@ -151,32 +155,33 @@ class _Fold:
             self.candidate = after
         return record.to_dict()
 
-    def _judged(self, after: Candidate, teacher: Teacher) -> tuple[GateResult, ...]:
+    def _judged(self, after: Candidate, rival: Incumbent) -> tuple[GateResult, ...]:
         """Judge against the incumbent as fitted on the very rows that the candidate learned from."""
         valid = self.job.parts.valid
-        reference = self.beaten.model.predict if teacher.ask is None else teacher.ask
         return judge(
             valid.labels,
-            reference(valid.frame),
+            rival.predict(valid.frame),
             after.model.predict(valid.frame),
             config=self.job.recipe.gates,
             seed=self.job.seed,
         )
 
-    def _bench(self) -> Bench:
-        if self._teacher is None:
+    def _prepared(self) -> tuple[Bench, Incumbent]:
+        if self._lesson is None:
             with self.job.ledger.phase(TEACHER):
-                self._teacher = self.beaten.teacher(
+                self._lesson = self.beaten.lesson(
                     self.older, folds=self.job.recipe.incumbent.gbdt.folds, seed=self.job.seed
                 )
-        return Bench(
+        teacher, rival = self._lesson
+        bench = Bench(
             train=self.older,
             valid=self.job.parts.valid,
-            teacher=self._teacher,
+            teacher=teacher,
             measure=self._measure,
             seed=self.job.seed,
             progress=self.job.progress,
         )
+        return bench, rival
 
     def _measure(self, candidate: Candidate) -> Measurement:
         if self._measured is None or self._measured[0] is not candidate:

@@ -27,7 +27,7 @@ class Reteach:
 
     replay: float = 1.0
     training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(epochs=2, learning_rate=2e-3, warmup=0.1, averaging=0.9)
+        default_factory=lambda: TrainingConfig(epochs=4, learning_rate=2e-3, warmup=0.1, averaging=0.9)
     )
     classroom: Classroom = field(default_factory=lambda: Classroom(copies=4))
     name: str = "reteach"
