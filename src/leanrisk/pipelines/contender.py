@@ -12,6 +12,7 @@ import polars as pl
 
 from leanrisk.core.config import configured
 from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import DataError, Fault
 from leanrisk.core.measurement import Cost
 from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder, EncoderConfig
@@ -61,8 +62,8 @@ class Contender:
     def panel(self, rows: Dataset, *, seed: int) -> tuple[Incumbent, ...]:
         """Return the teachers fitted on `rows`: the incumbent and a small forest beside it.
 
-        The mean of two ensembles of different taste ranks better than either, in time and out of it, and the forest costs a
-        fraction of the incumbent's own fit. A model that was brought along teaches by itself.
+        The mean of two ensembles of different depth ranks better than either on held-out rows, and the forest costs
+        a fraction of the incumbent's own fit. A model that was brought along teaches by itself.
         """
         model = self.fitted(rows, seed=seed)
         if self.params is None:
@@ -118,13 +119,31 @@ def contender(job: Job) -> Contender:
 
 def _opened(job: Job) -> Incumbent:
     config, train = job.recipe.incumbent, job.parts.train
-    model = open_incumbent(config.path or config.column or "", columns=train.frame.columns)
-    return model.fit(train.frame, train.labels) if isinstance(model, ScoreColumn) else model
+    if config.column is not None:
+        return ScoreColumn(config.column, "better" if config.higher_is == "better" else "worse").fit(
+            train.frame, train.labels
+        )
+    model = open_incumbent(config.path or "", features=config.columns or None, output=config.output)
+    lost = [name for name in model.features if name not in train.frame.columns]
+    if lost:
+        raise DataError([_unknown(name, config.path) for name in lost])
+    return model
+
+
+def _unknown(name: str, path: str | None) -> Fault:
+    return Fault(
+        "column-missing",
+        f"the incumbent in '{path}' reads this column and the schema has none of that name.",
+        "Add it, or name the model's inputs in its own order as incumbent.columns.",
+        name,
+    )
 
 
 def _trained(job: Job, encoder: Encoder, place: Path) -> dict[str, Any]:
     train, config = job.parts.train, job.recipe.incumbent
     inputs, fields, reading = encoder.inputs(train.frame), encoder.fields, reading_of(encoder)
+    model: Incumbent
+    params: dict[str, Any]
     with job.ledger.phase(FULL) as full:
         if config.kind == "scorecard":
             model = train_scorecard(inputs, train.labels, fields, reading, seed=job.seed, progress=job.progress).model
@@ -150,7 +169,8 @@ def asking(*models: Model) -> Ask:
     """Return the function from raw rows to the mean of the models' log-odds."""
 
     def opinion(frame: pl.DataFrame) -> npt.NDArray[np.float32]:
-        return np.mean([log_odds(model.predict(frame)) for model in models], axis=0, dtype=np.float32)
+        margins = [log_odds(model.predict(frame)) for model in models]
+        return np.asarray(np.mean(margins, axis=0), dtype=np.float32)
 
     return opinion
 
