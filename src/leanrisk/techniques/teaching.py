@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from leanrisk.techniques.base import Ask, Teacher
 from leanrisk.techniques.perturbed import perturbed_rows
 
 _SILENT = Silent()
+_LEAST_SPREAD = 0.01
+"""Standard deviation of logits below which they are noise about one value."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -106,11 +109,22 @@ def teach(
 def calibrated(
     network: RiskTransformer, encoder: Encoder, valid: Dataset, *, scale: Scale, seed: int, objective: str
 ) -> Calibration:
-    """Return the map from logit to probability fitted on validation rows; a regression's way back to its own unit."""
+    """Return the map from logit to probability fitted on validation rows; a regression's way back to its own unit.
+
+    A network that hardly tells these rows apart is only moved to their share of bads.
+    """
     if objective == "regression":
         return standardising(scale.mean, scale.spread)
     logits = predict_logits(network, encoder.lookups(encoder.inputs(valid.frame)))
-    return fit_calibration(valid.labels, logits, seed=seed)
+    fitted = fit_calibration(valid.labels, logits, seed=seed)
+    # A line through logits that all but agree is steep enough to blow their rounding up to a visible difference.
+    return fitted if float(logits.std()) >= _LEAST_SPREAD else _levelled(valid.labels, logits)
+
+
+def _levelled(labels: Floats, logits: Floats) -> Calibration:
+    share = (float(labels.sum()) + 1.0) / (labels.size + 2.0)
+    level = math.log(share / (1.0 - share)) - float(logits.mean(dtype=np.float64))
+    return Calibration(kind="level", intercept=level)
 
 
 def _stopping_rows(labels: Floats, share: float, *, seed: int, objective: str) -> npt.NDArray[np.bool_]:
