@@ -20,9 +20,17 @@ def show_outcome(console: Console, result: Mapping[str, Any]) -> None:
     for step in result["steps"]:
         mark, style = ("kept", "green") if step["accepted"] else ("not kept", "yellow")
         console.print(Text.assemble((f"{step['technique']}: {mark}. ", style), step["reason"]))
-    break_even = result["savings"]["break_even_refreshes"]
-    if break_even is not None:
-        console.print(f"The one-off shrink has paid for itself after {break_even} refresh(es), in CPU-seconds.")
+    if (said := _pay_back(result)) is not None:
+        console.print(said)
+
+
+def _pay_back(result: Mapping[str, Any]) -> str | None:
+    rounds, once = result["savings"]["break_even_refreshes"], result["lean"]["shrink"]["cpu_s"]
+    if result["incumbent"]["train"] is None or result["lean"]["refresh"] is None:
+        return None
+    if rounds is None:
+        return f"The one-off shrink ({once:.1f} CPU-s) never pays for itself: a lean round costs more than a full one."
+    return f"The one-off shrink has paid for itself after {rounds} refresh(es), in CPU-seconds."
 
 
 def _table(result: Mapping[str, Any]) -> Table:
@@ -35,11 +43,11 @@ def _table(result: Mapping[str, Any]) -> Table:
             table.add_row(label, *_quality_cells(result, key))
     table.add_section()
     incumbent, lean = result["incumbent"], result["lean"]
-    refresh = lean["refresh"]["cpu_s"]
+    refresh = _at(lean["refresh"], "cpu_s")
     slim = result["reference"]["slim"]["train"]["cpu_s"]
     for label, cost in (
-        ("Training round, CPU-s: full routine", (incumbent["train"] or {}).get("cpu_s")),
-        ("  against a refit with fixed parameters", (incumbent["refit"] or {}).get("cpu_s")),
+        ("Training round, CPU-s: full routine", _at(incumbent["train"], "cpu_s")),
+        ("  against a refit with fixed parameters", _at(incumbent["refit"], "cpu_s")),
         ("  against slim trees on the lean features", slim),
     ):
         table.add_row(label, *_cost_cells(cost, refresh, "{:.1f}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import writable_folder
 from leanrisk.core.progress import Progress, Silent
+from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.split import Split, split
@@ -61,6 +62,8 @@ class Job:
                 "A run needs a target with bad and good outcomes: the schema names none. Give a column the role "
                 "'target' and list its bad values under 'positive'."
             )
+        if recipe.incumbent.column is not None:
+            dataset = replace(dataset, schema=with_scores(dataset.schema, recipe.incumbent.column))
         parts = split(dataset, recipe.split, seed=seed)
         folder = Path(out)
         check_replaceable(folder / BUNDLE)
@@ -77,6 +80,15 @@ class Job:
         checkpoint = Checkpoint(folder / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         return cls(recipe, dataset, parts, digest, folder, seed, ledger, checkpoint, progress)
+
+
+def with_scores(schema: Schema, name: str) -> Schema:
+    """Return the schema with column `name` in the role "score", so that no model reads the scores that it is to beat.
+
+    Raises `SchemaError` where another column has that role.
+    """
+    column = schema.by_name.get(name, Column(name, Kind.NUMERIC))
+    return schema.with_column(replace(column, role=Role.SCORE))
 
 
 def digest_of(frame: pl.DataFrame) -> str:

@@ -31,11 +31,18 @@ class SimulatedData:
 
 @dataclass(frozen=True)
 class IncumbentConfig:
-    """The model to beat: trained here ("lightgbm", "scorecard"), a `path` to a model file, a `column` of scores."""
+    """The model to beat: trained here ("lightgbm", "scorecard"), a `path` to a model file, a `column` of scores.
+
+    For a file, `columns` names the model's inputs in its own order where the file does not, and `output` the output of
+    an ONNX graph. `higher_is` says whether a high score is a "worse" or a "better" applicant.
+    """
 
     kind: str = "lightgbm"
     path: str | None = None
     column: str | None = None
+    columns: tuple[str, ...] = ()
+    output: str | None = None
+    higher_is: str = "worse"
     gbdt: GbdtConfig = field(default_factory=GbdtConfig)
 
     def __post_init__(self) -> None:
@@ -47,6 +54,8 @@ class IncumbentConfig:
             raise ConfigError("incumbent.path goes with incumbent.kind = 'file', and the other way round. Give both.")
         if (self.kind == "scores") != (self.column is not None):
             raise ConfigError("incumbent.column goes with incumbent.kind = 'scores', and vice versa. Give both.")
+        if self.higher_is not in ("worse", "better"):
+            raise ConfigError(f"incumbent.higher_is must be worse or better: it is {self.higher_is!r}. Choose one.")
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Recipe:
 
     name: str
     title: str = ""
-    steps: tuple[Step, ...] = (Step("distill"),)
+    steps: tuple[Step, ...] = field(default_factory=lambda: (Step("distill"),))
     data: SimulatedData | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     incumbent: IncumbentConfig = field(default_factory=IncumbentConfig)

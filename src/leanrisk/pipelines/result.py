@@ -33,7 +33,7 @@ def run_result(
         "machine": machine_facts(),
         "data": _data(job, found, name),
         "incumbent": _incumbent(beaten, found),
-        "lean": _lean(lean.model, lean.precision, found, refreshed.cost, shrink_cost),
+        "lean": _lean(lean.model, lean.precision, found, refreshed.round_cost, shrink_cost),
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
         "steps": [*shrunk.steps, _refresh_step(shrunk, refreshed)],
@@ -69,7 +69,7 @@ def _incumbent(beaten: Contender, found: Final) -> dict[str, Any]:
     }
 
 
-def _lean(model: Any, precision: str, found: Final, refresh: Cost, shrink: Cost) -> dict[str, Any]:
+def _lean(model: Any, precision: str, found: Final, refresh: Cost | None, shrink: Cost) -> dict[str, Any]:
     lean = isinstance(model, LeanModel)
     return {
         "kind": model.kind,
@@ -78,7 +78,7 @@ def _lean(model: Any, precision: str, found: Final, refresh: Cost, shrink: Cost)
         **_measurement(found.lean),
         "params": model.parameters if lean else None,
         "trainable_params": model.parameters if lean else None,
-        "refresh": asdict(refresh),
+        "refresh": _plain(refresh),
         "shrink": asdict(shrink),
     }
 
@@ -103,7 +103,7 @@ def _refresh_step(shrunk: Shrunk, refreshed: Refreshed) -> dict[str, Any]:
         "reason": refreshed.reason,
         "before": before,
         "after": None,
-        "cost": asdict(refreshed.cost),
+        "cost": _plain(refreshed.cost),
     }
 
 
@@ -117,11 +117,11 @@ def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, found: Fina
 def _savings(beaten: Contender, refreshed: Refreshed, found: Final, shrink: Cost, rates: RateCard) -> dict[str, Any]:
     """Return savings as shares of the incumbent's figure (0.9 = 90 % saved); null where a side was not measured."""
     before, after = found.incumbent, found.lean
-    full, refit, cheap = beaten.train, beaten.refit, refreshed.cost
+    full, refit, cheap = beaten.train, beaten.refit, refreshed.round_cost
     ks = before.quality["ks"].value
     return {
-        "train_cpu": _saved(full.cpu_s if full else None, cheap.cpu_s),
-        "train_cpu_vs_refit": _saved(refit.cpu_s if refit else None, cheap.cpu_s),
+        "train_cpu": _saved(_cpu(full), _cpu(cheap)),
+        "train_cpu_vs_refit": _saved(_cpu(refit), _cpu(cheap)),
         "latency_p50": _saved(_p50(before), _p50(after)),
         "latency_p50_vs_bare": _saved(found.bare["p50"] if found.bare else None, _p50(after)),
         "features": _saved(before.features, after.features),
@@ -130,11 +130,15 @@ def _savings(beaten: Contender, refreshed: Refreshed, found: Final, shrink: Cost
         "auc_diff": found.differences["auc"].value,
         "money": {
             "incumbent": rates.price(full) if full else None,
-            "lean": rates.price(cheap),
+            "lean": rates.price(cheap) if cheap else None,
             "currency": rates.currency,
         },
-        "break_even_refreshes": break_even(shrink.cpu_s, full.cpu_s, cheap.cpu_s) if full else None,
+        "break_even_refreshes": break_even(shrink.cpu_s, full.cpu_s, cheap.cpu_s) if full and cheap else None,
     }
+
+
+def _cpu(cost: Cost | None) -> float | None:
+    return cost.cpu_s if cost else None
 
 
 def _p50(found: Measurement) -> float | None:

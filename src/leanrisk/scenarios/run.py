@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,20 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, DataError
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Schema
+from leanrisk.data.findings import Severity, severity
 from leanrisk.data.infer import inspect_table
 from leanrisk.data.load import load
 from leanrisk.data.read import read_table, to_frame
+from leanrisk.pipelines.job import with_scores
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.scenarios.catalogue import load_scenario, match_schema
 
 _SILENT = Silent()
-_UNSETTLED = ("target-not-found", "target-ambiguous")
+_UNSETTLED = ("target-not-found", "target-ambiguous", "target-amount")
+_WAY_OUT = (
+    "Write a schema with `leanrisk inspect FILE --target COLUMN --positive VALUE -o schema.toml`, and pass it with "
+    "--schema."
+)
 
 
 def run(
@@ -65,19 +72,26 @@ def dataset_for(
     frame = read_table(data) if is_file else to_frame(data)
     known = Schema.read(schema) if isinstance(schema, Path | str) else schema or match_schema(frame.columns)
     name = Path(data).stem if is_file else (known.name if known else "table")
-    return load(frame, known or _inferred(frame, name, progress)), name
+    described = known or _inferred(frame, name, progress)
+    scores = recipe.incumbent.column
+    return load(frame, described if scores is None else with_scores(described, scores)), name
 
 
 def _inferred(frame: pl.DataFrame, name: str, progress: Progress) -> Schema:
     inspection = inspect_table(frame, name=name, progress=progress)
     unsettled = [finding for finding in inspection.findings if finding.code in _UNSETTLED]
     if unsettled:
-        raise DataError(unsettled)
+        raise DataError([replace(finding, way_out=_WAY_OUT) for finding in unsettled])
+    schema = inspection.schema
+    bad = ", ".join(repr(value) for value in schema.positive)
     progress.say(
-        f"no schema given and none that ships fits: inferred one with target '{inspection.schema.target}' "
-        f"(see `leanrisk inspect`)"
+        f"No schema given and none that ships fits: inferred one with target '{schema.target}', bad = {bad}, and "
+        f"{len(schema.features)} features."
     )
-    return inspection.schema
+    for finding in inspection.findings:
+        if severity(finding.code) is Severity.WARNING:
+            progress.say(f"  {finding}")
+    return schema
 
 
 def _simulated(recipe: Recipe, seed: int, progress: Progress) -> tuple[Dataset, str]:
