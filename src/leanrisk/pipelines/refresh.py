@@ -23,6 +23,7 @@ from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt_fit import refit_gbdt
 from leanrisk.pipelines.contender import Contender, asking, reading_of
 from leanrisk.pipelines.job import BUNDLE, Job, digest_of
+from leanrisk.pipelines.measure import measured
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.shrink import Shrunk
 from leanrisk.registry.bundle import TRAINING, Bundle, check_replaceable, write_bundle
@@ -40,7 +41,8 @@ _JUDGES = 0.3
 class Refreshed:
     """What a refresh led to: the candidate that stays, whether it is the new one, why, and what the round cost.
 
-    `cost` is None where there was no lean model to refresh; `done` is false where the round broke off.
+    `cost` is None where there was no lean model to refresh; `done` is false where the round broke off. `before` and
+    `after` are the champion's and the refreshed candidate's measurements on validation, as plain values.
     """
 
     candidate: Candidate
@@ -49,6 +51,8 @@ class Refreshed:
     cost: Cost | None = None
     gates: tuple[dict[str, Any], ...] = ()
     done: bool = False
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
 
     @property
     def round_cost(self) -> Cost | None:
@@ -73,7 +77,16 @@ def refreshed(job: Job, beaten: Contender, champion: Shrunk) -> Refreshed:
         model = LeanModel.load(job.checkpoint.place(_STEP))
         candidate = replace(candidate, model=model, lineage=(*candidate.lineage, PHASE))
     cost = Cost(**facts["cost"])
-    return Refreshed(candidate, facts["accepted"], facts["reason"], cost, tuple(facts["gates"]), facts["done"])
+    return Refreshed(
+        candidate,
+        facts["accepted"],
+        facts["reason"],
+        cost,
+        tuple(facts["gates"]),
+        facts["done"],
+        facts.get("before"),
+        facts.get("after"),
+    )
 
 
 def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
@@ -92,7 +105,14 @@ def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
         "cost": asdict(phase.cost),
         "gates": [gate.to_dict() for gate in gates],
         "done": True,
+        "before": _measured(job, champion.candidate),
+        "after": _measured(job, after),
     }
+
+
+def _measured(job: Job, candidate: Candidate) -> dict[str, Any]:
+    found = measured(candidate, job.parts.valid, config=job.recipe.measure, seed=job.seed, quick=True)
+    return found.to_dict()
 
 
 def _taught(job: Job, beaten: Contender, champion: Shrunk) -> Candidate:

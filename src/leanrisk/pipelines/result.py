@@ -36,7 +36,7 @@ def run_result(
         "lean": _lean(lean.model, lean.precision, found, refreshed.round_cost, shrink_cost),
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
-        "steps": [*shrunk.steps, _refresh_step(shrunk, refreshed)],
+        "steps": [*shrunk.steps, _refresh_step(refreshed)],
         "gates": _gates(shrunk.steps, refreshed, found),
         "savings": _savings(beaten, refreshed, found, shrink_cost, rates),
     }
@@ -93,16 +93,13 @@ def _measurement(found: Measurement) -> dict[str, Any]:
     }
 
 
-def _refresh_step(shrunk: Shrunk, refreshed: Refreshed) -> dict[str, Any]:
-    last = shrunk.steps[-1] if shrunk.steps else {}
-    accepted = [step for step in shrunk.steps if step["accepted"]]
-    before = accepted[-1]["after"] if accepted else last.get("before")
+def _refresh_step(refreshed: Refreshed) -> dict[str, Any]:
     return {
         "technique": "refresh",
         "accepted": refreshed.accepted,
         "reason": refreshed.reason,
-        "before": before,
-        "after": None,
+        "before": refreshed.before,
+        "after": refreshed.after,
         "cost": _plain(refreshed.cost),
     }
 
