@@ -31,11 +31,9 @@ _WAYS_OUT = {
     errno.EROFS: "Choose a place that can be written to.",
 }
 _EXTRAS = {
-    "accelerate": "train",
     "jinja2": "report",
     "lightgbm": "train",
     "onnx": "train",
-    "onnxscript": "train",
     "optbinning": "scorecard",
     "optuna": "train",
     "pandas": "train",
