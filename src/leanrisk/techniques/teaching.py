@@ -56,9 +56,17 @@ class Scale:
 
     @classmethod
     def of(cls, targets: Floats, objective: str) -> Scale:
-        """Return the scale of these targets; a constant target keeps a spread of one."""
+        """Return the scale of these targets; a constant target keeps a spread of one.
+
+        Raises `ModelError` for a regression without rows, or with an unknown amount.
+        """
         if objective == "binary":
             return cls()
+        if not targets.size or not np.isfinite(targets).all():
+            unknown = int((~np.isfinite(targets)).sum())
+            raise ModelError(
+                f"A regression needs rows with known amounts: {unknown} of {targets.size} are unknown. Leave them out."
+            )
         return cls(float(targets.mean()), float(targets.std()) or 1.0)
 
     def down(self, values: npt.NDArray[Any]) -> Floats:
