@@ -67,9 +67,18 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
         return _mapping(hint, value, where)
     if hint is Any or hint is object:
         return value
+    if origin is typing.Literal:
+        return _chosen(typing.get_args(hint), value, where)
     if isinstance(hint, type):
         return _instance(hint, value, where)
     raise ConfigError(f"{where} has a type that settings cannot hold: {hint}.")
+
+
+def _chosen(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value in choices:
+        return value
+    listed = ", ".join(str(choice) for choice in choices)
+    raise ConfigError(f"{where} must be one of {listed}: it is {value!r}. Choose one of them.")
 
 
 def _instance(hint: type, value: Any, where: str) -> Any:
