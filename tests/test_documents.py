@@ -1,0 +1,63 @@
+"""Documents tell the truth: both READMEs the same, every link leads somewhere, every default is the code's."""
+
+import re
+import tomllib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from leanrisk.pipelines.recipe import Recipe, SimulatedData
+from leanrisk.techniques.catalogue import technique
+from leanrisk.techniques.distill import Distill
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def fenced(text: str) -> list[str]:
+    return re.findall(r"^```\w+\n.*?^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs/how-to" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def toml_of(text: str) -> str:
+    (block,) = (block for block in fenced(text) if block.startswith("```toml"))
+    return block.removeprefix("```toml\n").removesuffix("```")
+
+
+def test_both_languages_show_the_same_commands_examples_and_output():
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    assert len(fenced(english)) >= 4
+    assert fenced(english) == fenced(chinese)
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_inside_the_repository_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        assert link.startswith("https://") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_recipe_of_the_guide_names_every_key_with_its_default():
+    text = (ROOT / "docs/guide.md").read_text(encoding="utf-8")
+    shown = tomllib.loads(toml_of(text))
+    recipe = Recipe.from_dict(shown)
+    assert recipe == replace(Recipe("my-book"), data=SimulatedData(), rates="rates.toml", steps=recipe.steps)
+    for section in ("split", "gates", "measure"):
+        assert set(shown[section]) == set(recipe.to_dict()[section])
+    assert set(shown["incumbent"]["gbdt"]) == set(recipe.to_dict()["incumbent"]["gbdt"])
+    assert set(shown) == set(recipe.to_dict()) | {"presets"}
+
+
+def test_the_settings_of_the_how_tos_are_the_defaults():
+    (step,) = tomllib.loads(toml_of(page("distill")))["steps"]
+    settings = step["settings"]
+    assert technique("distill", settings) == technique("distill", {})
+    plain = asdict(Distill())
+    for section in ("encoder", "classroom", "training"):
+        assert set(settings[section]) == set(plain[section])
+    shown = tomllib.loads(toml_of(page("refresh")))
+    assert Recipe.from_dict({"name": "x", **shown}) == Recipe("x")
