@@ -16,6 +16,30 @@ Floats = npt.NDArray[np.floating]
 
 _BLOCK_ROWS = 50
 _FOLDS = 5
+_LEAST_SLOPE = 1e-3
+_SLOWEST, _STEEPEST = 0.05, 10.0
+"""Slopes of isotonic pieces, against Platt's line: a flat piece would tie rows, a steep one blow up rounding errors."""
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """`map(z) = base + sum(slopes * clip(z - places, lows, highs))`, each array of shape (ramps,).
+
+    No term falls, so nothing cancels: float32 keeps the order of any two rows and all but the last bits.
+    """
+
+    base: float
+    places: npt.NDArray[np.float64]
+    lows: npt.NDArray[np.float64]
+    highs: npt.NDArray[np.float64]
+    slopes: npt.NDArray[np.float64]
+
+    def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the map of `values`, shape (rows,)."""
+        mapped = np.full(values.shape, self.base)
+        for place, low, high, slope in zip(self.places, self.lows, self.highs, self.slopes, strict=True):
+            mapped += slope * np.clip(values - place, low, high)
+        return mapped
 
 
 @dataclass(frozen=True)
@@ -33,22 +57,22 @@ class Calibration:
     y: tuple[float, ...] = ()
     link: str = "sigmoid"
 
-    def hinges(self) -> tuple[float, float, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return (slope, intercept, places, bends): `map(z) = slope z + intercept + sum(bends * relu(z - places))`."""
+    def ramps(self) -> Ramps:
+        """Return the map as a sum of ramps, none of which falls: what the exported graph computes."""
         if not self.x:
-            return self.slope, self.intercept, np.zeros(0, np.float32), np.zeros(0, np.float32)
-        inner = np.diff(self.y) / np.diff(self.x)
-        slopes = np.concatenate([[self.slope], inner, [self.slope]])
-        intercept = self.y[0] - self.slope * self.x[0]
-        return self.slope, intercept, np.array(self.x, np.float32), np.diff(slopes).astype(np.float32)
+            return Ramps(self.intercept, *(np.array([v]) for v in (0.0, -np.inf, np.inf, self.slope)))
+        gaps = np.diff(self.x)
+        return Ramps(
+            base=self.y[0],
+            places=np.array([self.x[0], *self.x]),
+            lows=np.concatenate([[-np.inf], np.zeros(len(self.x))]),
+            highs=np.concatenate([[0.0], gaps, [np.inf]]),
+            slopes=np.concatenate([[self.slope], np.diff(self.y) / gaps, [self.slope]]),
+        )
 
     def apply(self, logits: Floats) -> npt.NDArray[np.float64]:
         """Return probabilities (or values) for raw logits of shape (rows,)."""
-        slope, intercept, places, bends = self.hinges()
-        raw = np.asarray(logits, dtype=np.float64)
-        mapped = slope * raw + intercept
-        for place, bend in zip(places, bends, strict=True):
-            mapped += bend * np.maximum(raw - place, 0.0)
+        mapped = self.ramps().apply(np.asarray(logits, dtype=np.float64))
         return mapped if self.link == "identity" else _sigmoid(mapped)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,6 +99,8 @@ def fit_calibration(labels: Floats, logits: Floats, *, seed: int) -> Calibration
     labels: 0/1, logits: raw, both (rows,). The simpler line wins unless the steps are better by more than one standard
     error of the row-wise difference. Sources: Platt (1999); Zadrozny, Elkan (2002).
     """
+    if np.isnan(labels).any() or not np.isfinite(logits).all():
+        raise ModelError("Calibration needs known outcomes and finite logits: some are neither. Leave those rows out.")
     if labels.size == 0 or labels.min() == labels.max():
         raise ModelError("Calibration needs held-out rows of both outcomes: there is one only. Enlarge valid_share.")
     fold = generator(seed, "calibration").permutation(labels.size) % _FOLDS
@@ -104,26 +130,37 @@ def _platt(labels: Floats, logits: Floats) -> Calibration:
     """Fit sigmoid(a z + b) by Newton's method on Platt's smoothed targets, a kept positive so that ranks stay."""
     bads, goods = float(labels.sum()), float(labels.size - labels.sum())
     target = np.where(labels > 0.5, (bads + 1) / (bads + 2), 1 / (goods + 2))
-    z = np.asarray(logits, dtype=np.float64)
-    design = np.stack([z, np.ones_like(z)], axis=1)
-    theta = np.array([1.0, 0.0])
-    best, best_loss = theta, _soft_loss(target, design @ theta)
+    raw = np.asarray(logits, dtype=np.float64)
+    centre, spread = float(raw.mean()), float(raw.std())
+    # Logits without spread carry no slope; on standardised ones the two columns stand at right angles.
+    z = (raw - centre) / spread if spread > 0 else np.zeros_like(raw)
+    a, b = _newton(target, np.stack([z, np.ones_like(z)], axis=1), np.zeros_like(z))
+    if a < _LEAST_SLOPE:
+        # A score that ranks the wrong way round on these rows keeps its order; only its level is mended.
+        a = _LEAST_SLOPE
+        (b,) = _newton(target, np.ones((z.size, 1)), a * z)
+    slope = a / spread if spread > 0 else a
+    return Calibration(kind="platt", slope=slope, intercept=b - slope * centre)
+
+
+def _newton(target: Floats, design: Floats, offset: Floats) -> list[float]:
+    """Return the coefficients that minimise the cross-entropy of sigmoid(design @ theta + offset), (columns,)."""
+    theta = np.zeros(design.shape[1])
+    loss = _soft_loss(target, offset)
     for _ in range(50):
-        probability = _sigmoid(design @ theta)
+        probability = _sigmoid(design @ theta + offset)
         gradient = design.T @ (probability - target)
-        curve = (design * (probability * (1 - probability))[:, None]).T @ design + 1e-9 * np.eye(2)
+        curve = (design * (probability * (1 - probability))[:, None]).T @ design + 1e-9 * np.eye(theta.size)
         step = np.linalg.solve(curve, gradient)
-        scale = 1.0
-        while scale > 1e-4 and _soft_loss(target, design @ (theta - scale * step)) > best_loss:
-            scale /= 2
-        theta = theta - scale * step
-        loss = _soft_loss(target, design @ theta)
-        if loss >= best_loss - 1e-12:
+        # The loss is convex, so a shorter step down always exists until rounding ends the descent.
+        for scale in 0.5 ** np.arange(20):
+            moved = _soft_loss(target, design @ (theta - scale * step) + offset)
+            if moved < loss:
+                break
+        else:
             break
-        best, best_loss = theta, loss
-    # A score that ranks the wrong way round on these rows keeps its order; only its level is mended.
-    slope = max(float(best[0]), 1e-3)
-    return Calibration(kind="platt", slope=slope, intercept=float(best[1]))
+        theta, loss = theta - scale * step, moved
+    return [float(value) for value in theta]
 
 
 def _isotonic(labels: Floats, logits: Floats, line: Calibration) -> Calibration:
@@ -131,25 +168,29 @@ def _isotonic(labels: Floats, logits: Floats, line: Calibration) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
     order = np.argsort(logits, kind="stable")
-    z, outcome = np.asarray(logits, dtype=np.float64)[order], labels[order]
+    z, outcome = np.asarray(logits, dtype=np.float64)[order], np.asarray(labels, dtype=np.float64)[order]
     fitted = IsotonicRegression(out_of_bounds="clip").fit(z, outcome).predict(z)
     starts = np.flatnonzero(np.diff(fitted, prepend=-1.0) > 0)
     sizes = np.diff(np.append(starts, z.size))
     centres: list[float] = []
-    rates: list[float] = []
+    odds: list[float] = []
     for start, size in zip(starts, sizes, strict=True):
-        if size < min(_BLOCK_ROWS, z.size // 4):
-            continue
         block = slice(start, start + size)
-        rate = (outcome[block].sum() + 0.5) / (size + 1.0)
         centre = float(z[block].mean())
-        if not centres or (centre > centres[-1] + 1e-6 and rate > rates[-1] + 1e-6):
-            centres.append(centre)
-            rates.append(rate)
+        gap = centre - centres[-1] if centres else 1.0
+        if size < min(_BLOCK_ROWS, z.size // 4) or gap <= 0:
+            continue
+        rate = (outcome[block].sum() + 0.5) / (size + 1.0)
+        level = float(np.log(rate / (1 - rate)))
+        if odds:
+            level = odds[-1] + line.slope * gap * float(
+                np.clip((level - odds[-1]) / (line.slope * gap), _SLOWEST, _STEEPEST)
+            )
+        centres.append(centre)
+        odds.append(level)
     if len(centres) < 3:
         return line
-    odds = np.log(np.array(rates) / (1 - np.array(rates)))
-    return Calibration("isotonic", line.slope, line.intercept, tuple(centres), tuple(odds.tolist()))
+    return Calibration("isotonic", line.slope, line.intercept, tuple(centres), tuple(odds))
 
 
 def _soft_loss(target: Floats, logits: Floats) -> float:

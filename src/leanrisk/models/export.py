@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from leanrisk.core.errors import ModelError
 from leanrisk.core.inputs import Fields, Inputs, Lookups
-from leanrisk.models.calibration import Calibration
+from leanrisk.models.calibration import Calibration, Ramps
 from leanrisk.models.graph_body import add_body
 from leanrisk.models.graph_builder import GraphBuilder
 from leanrisk.models.graph_front import FrontEnd
@@ -66,14 +66,21 @@ def check_parity(
 
 
 def _calibrated(graph: GraphBuilder, calibration: Calibration, logit: str) -> str:
-    slope, intercept, places, bends = calibration.hinges()
-    mapped = graph.op("Mul", logit, graph.number(slope))
-    mapped = graph.op("Add", mapped, graph.number(intercept))
-    if places.size:
-        over = graph.op("Sub", graph.op("Unsqueeze", logit, graph.constant([2])), graph.constant(places))
-        bent = graph.op("Mul", graph.op("Relu", over), graph.constant(bends))
-        mapped = graph.op("Add", mapped, graph.op("ReduceSum", bent, graph.constant([2]), keepdims=0))
+    if calibration.x:
+        mapped = _ramped(graph, calibration.ramps(), logit)
+    else:
+        mapped = graph.op("Mul", logit, graph.number(calibration.slope))
+        mapped = graph.op("Add", mapped, graph.number(calibration.intercept))
     return graph.op("Sigmoid", mapped) if calibration.link == "sigmoid" else mapped
+
+
+def _ramped(graph: GraphBuilder, ramps: Ramps, logit: str) -> str:
+    places, lows, highs, slopes = (
+        graph.constant(values.astype(np.float32)) for values in (ramps.places, ramps.lows, ramps.highs, ramps.slopes)
+    )
+    run = graph.op("Sub", graph.op("Unsqueeze", logit, graph.constant([2])), places)
+    risen = graph.op("Mul", graph.op("Min", graph.op("Max", run, lows), highs), slopes)
+    return graph.op("Add", graph.op("ReduceSum", risen, graph.constant([2]), keepdims=0), graph.number(ramps.base))
 
 
 def _first_lane(graph: GraphBuilder, lanes: str) -> str:

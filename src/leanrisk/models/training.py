@@ -107,7 +107,7 @@ def train(
     outcomes' part where they are known. Raises `ModelError` where the loss stops being a number.
     """
     generator = torch.Generator().manual_seed(seed)
-    with _one_thread_each(), ThreadPoolExecutor(config.threads) as pool:
+    with torch.random.fork_rng(devices=[]), _one_thread_each(), ThreadPoolExecutor(config.threads) as pool:
         torch.manual_seed(seed)
         return _Loop(model, lesson, held_out, config, objective, generator, pool).run(progress)
 
