@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leanrisk.report.facts import Estimate, Facts
+from leanrisk.report.headline import headline
 from leanrisk.report.quality import HIGHER_IS_BETTER, LOWER_IS_BETTER, Reading, headline_metrics, metrics, reading
 from leanrisk.report.spending import BreakEven
+from leanrisk.report.words import Words
+from tests.report.sample_run import result
 
 numbers = st.floats(-1, 1, allow_nan=False)
 
@@ -59,3 +62,17 @@ def test_break_even_is_where_the_two_totals_meet(full, refresh, shrink):
 @given(st.one_of(st.none(), costs), st.one_of(st.none(), costs), st.dictionaries(st.sampled_from(["full"]), costs))
 def test_a_chart_of_break_even_always_has_a_sane_width(refresh, shrink, references):
     assert 6 <= BreakEven(references, refresh, shrink).horizon <= 60
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_an_incumbent_that_stays_is_said_first_and_compared_with_nothing(language):
+    words = Words.of(language)
+    run = result()
+    run["lean"] = {**run["incumbent"], "refresh": None, "shrink": run["lean"]["shrink"]}
+    run["differences"] = {"auc": {"value": 0.0, "lo": 0.0, "hi": 0.0}}
+    said = headline(Facts(run, where="result.json"), words)
+    assert said.sentence == words("headline.stays")
+    assert not any(card.others for card in said.cards[:2])
+    compared = headline(Facts(result(), where="result.json"), words)
+    assert compared.sentence != said.sentence
+    assert set(said.remarks) < set(compared.remarks)

@@ -51,13 +51,16 @@ class _Saving:
 
 def headline(run: Facts, words: Words) -> Headline:
     """Return the headline of a run; whatever is missing is named as not measured."""
-    training, latency = _training(run), _latency(run)
+    stays = _stays(run)
+    training, latency = _training(run), _latency(run)[: 1 if stays else None]
     clauses = (
         _cost_clause("cost", training, words, "reference"),
         _cost_clause("latency", latency, words, "served_short"),
         _quality_clause(run, words),
     )
     sentence = words("headline.sentence", cost=clauses[0], latency=clauses[1], quality=clauses[2])
+    if stays:
+        sentence = words("headline.stays")
     cards = [
         _cost_card("cost", training, words, "reference_short")
         or _half_card("cost", run.number("incumbent", "train", "cpu_s"), run.number("lean", "refresh", "cpu_s"), words),
@@ -68,7 +71,13 @@ def headline(run: Facts, words: Words) -> Headline:
         *(_quality_card(run, metric, words) for metric in headline_metrics(run)[:1]),
         _feature_card(run, words),
     ]
-    return Headline(capitalised(sentence), tuple(_remarks(run, words)), tuple(cards))
+    remarks = [*([] if stays else _shortfalls(run, words)), *_decisions(run, words)]
+    return Headline(capitalised(sentence), tuple(remarks), tuple(cards))
+
+
+def _stays(run: Facts) -> bool:
+    """Return whether both sides are one model: no lean one was accepted, so there is nothing to compare."""
+    return run.text("lean", "kind") is not None and run.text("lean", "kind") == run.text("incumbent", "kind")
 
 
 def _training(run: Facts) -> list[_Saving]:
@@ -118,8 +127,8 @@ def _quality_clause(run: Facts, words: Words) -> str:
     return words("headline.quality", findings=words("headline.findings_joint").join(findings))
 
 
-def _remarks(run: Facts, words: Words) -> list[str]:
-    """Say which references are not beaten, what an interval rules out, how the gates ended, which steps stayed."""
+def _shortfalls(run: Facts, words: Words) -> list[str]:
+    """Say which references are not beaten, and what an interval that includes zero rules out."""
     remarks = []
     dearer = [
         *(_cost_clause("cost", [each], words, "reference") for each in _training(run) if each.change > 0),
@@ -131,6 +140,12 @@ def _remarks(run: Facts, words: Words) -> list[str]:
         difference = run.estimate("differences", metric)
         if reading(metric, difference) is Reading.NO_DIFFERENCE and difference is not None:
             remarks.append(_ruled_out(metric, difference, words))
+    return remarks
+
+
+def _decisions(run: Facts, words: Words) -> list[str]:
+    """Say how the gates ended and which steps stayed."""
+    remarks = []
     verdicts = [row.text("verdict") or "" for row in run.items("gates")]
     if verdicts:
         counts = [f"{verdicts.count(verdict)} {words.named('verdict', verdict)}" for verdict in dict.fromkeys(verdicts)]
