@@ -48,6 +48,7 @@ def test_the_recipe_of_the_guide_names_every_key_with_its_default():
     assert recipe == replace(Recipe("my-book"), data=SimulatedData(), rates="rates.toml", steps=recipe.steps)
     for section in ("split", "gates", "measure"):
         assert set(shown[section]) == set(recipe.to_dict()[section])
+    assert set(shown["incumbent"]) | {"path", "column", "output"} == set(recipe.to_dict()["incumbent"])
     assert set(shown["incumbent"]["gbdt"]) == set(recipe.to_dict()["incumbent"]["gbdt"])
     assert set(shown) == set(recipe.to_dict()) | {"presets"}
 
