@@ -103,6 +103,8 @@ class LeanModel:
                 )
             encoder = Encoder.from_dict(plain["encoder"])
             calibration = Calibration.from_dict(plain["calibration"])
+            if encoder.layout.size != network.config.table_rows:
+                raise ValueError(f"{network.config.table_rows} rows in its table, {encoder.layout.size} in its fields")
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"A saved lean model must be whole: '{folder}' is not ({error}). Shrink again, or restore the folder."
