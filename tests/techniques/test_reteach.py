@@ -1,0 +1,138 @@
+"""The cheap round: the champion learns how the world has changed, and stays as it is itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ConfigError, ModelError
+from leanrisk.evaluate.delong import auc_difference
+from leanrisk.models.gbdt_search import GbdtConfig, train_gbdt_full
+from leanrisk.models.incumbent import Reading
+from leanrisk.models.training import TrainingConfig
+from leanrisk.techniques.base import Bench, Candidate, Teacher
+from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.reteach import Reteach
+from leanrisk.techniques.teaching import Classroom
+from tests.techniques.lean_books import FEATURES, asking, bench, book, candidate, lean_model, train_rows
+
+QUICK = Reteach(training=TrainingConfig(epochs=4, warmup=0.1, averaging=0.9, threads=1), classroom=Classroom(copies=4))
+
+
+def champion(*, amounts: bool = False) -> Candidate:
+    return Candidate(FEATURES, lean_model(amounts=amounts), lineage=("distill",))
+
+
+def turned_bench(rows: Dataset) -> Bench:
+    """Return a bench on these rows of the turned world, with a teacher that knows it."""
+    encoder = lean_model().encoder
+    fit = train_gbdt_full(
+        encoder.inputs(rows.frame),
+        rows.labels,
+        encoder.fields,
+        Reading(encoder.inputs, encoder.record),
+        config=GbdtConfig(trials=1, max_rounds=60, threads=1),
+        seed=2,
+    )
+    teacher = Teacher(fit.oof.margin, asking(fit))
+    return bench(train=rows, valid=book(300, seed=12, turned=True), teacher=teacher)
+
+
+@pytest.fixture(scope="module")
+def turned() -> tuple[Bench, Candidate]:
+    new = book(500, seed=11, turned=True)
+    asked = turned_bench(QUICK.rows(new, train_rows(), seed=5))
+    return asked, QUICK.apply(champion(), asked)
+
+
+def test_it_learns_how_the_world_has_changed(turned):
+    fresh = book(5000, seed=13, turned=True)
+    old, new = champion().model.predict(fresh.frame), turned[1].model.predict(fresh.frame)
+    assert auc_difference(fresh.labels, old, new).lo > 0.02
+
+
+def test_it_does_not_forget_the_world_it_knew_for_nothing():
+    """A round on more rows of the same world costs no quality."""
+    asked = bench(train=QUICK.rows(book(300, seed=14), train_rows(), seed=5))
+    fit_rows = turned_bench(asked.train)
+    after = QUICK.apply(champion(), replace(asked, teacher=fit_rows.teacher))
+    fresh = book(5000, seed=15)
+    difference = auc_difference(fresh.labels, champion().model.predict(fresh.frame), after.model.predict(fresh.frame))
+    assert difference.lo > -0.02
+
+
+def test_the_champion_stays_as_it_is(turned):
+    before = lean_model()
+    frame = book(200, seed=16).frame
+    weights = {name: value.clone() for name, value in before.network.state_dict().items()}
+    scores, start = before.predict(frame), champion()
+    after = QUICK.apply(start, turned[0])
+    assert np.array_equal(before.predict(frame), scores)
+    assert all((before.network.state_dict()[name] == value).all() for name, value in weights.items())
+    assert start.lineage == ("distill",)
+    assert after is not start
+    assert not np.array_equal(after.model.predict(frame), scores)
+
+
+def test_inputs_keep_their_meaning(turned):
+    asked, after = turned
+    model = after.model
+    assert isinstance(model, LeanModel)
+    assert model.encoder == lean_model().encoder
+    assert model.features == lean_model().features
+    assert (after.features, after.lineage, after.precision) == (FEATURES, ("distill", "reteach"), "fp32")
+    assert model.facts["refresh_rows"] == asked.train.rows
+    assert model.facts["preset"] == "swift"
+
+
+def test_a_round_on_the_same_rows_gives_the_same_model(turned):
+    asked, after = turned
+    frame = book(200, seed=16).frame
+    assert np.array_equal(QUICK.apply(champion(), asked).model.predict(frame), after.model.predict(frame))
+
+
+def test_rounds_follow_each_other(turned):
+    asked, after = turned
+    again = QUICK.apply(after, asked)
+    assert again.lineage == ("distill", "reteach", "reteach")
+    assert np.isfinite(again.model.predict(asked.valid.frame)).all()
+
+
+@pytest.mark.parametrize(("replay", "replayed"), [(0.0, 0), (0.5, 60), (1.0, 120), (100.0, 600)])
+def test_all_new_rows_are_taught_with_a_sample_of_older_ones(replay, replayed):
+    new, old = book(120, seed=20), train_rows()
+    rows = Reteach(replay=replay).rows(new, old, seed=1)
+    assert rows.rows == 120 + replayed
+    assert rows.frame.head(120).equals(new.frame)
+    drawn = rows.frame[120:]["loan"]
+    assert drawn.is_duplicated().sum() == 0
+    assert set(drawn) <= set(old.frame["loan"])
+    assert rows.frame.equals(Reteach(replay=replay).rows(new, old, seed=1).frame)
+
+
+def test_an_amount_stays_in_its_unit():
+    asked = bench(amounts=True)
+    after = QUICK.apply(champion(amounts=True), asked)
+    fresh = book(2000, seed=17, amounts=True)
+    found = after.model.predict(fresh.frame)
+    assert float(np.mean((found - fresh.labels) ** 2)) < 0.8 * float(fresh.labels.var())
+    model = after.model
+    assert isinstance(model, LeanModel)
+    assert (model.calibration.slope, model.calibration.intercept) == (
+        lean_model(amounts=True).calibration.slope,
+        lean_model(amounts=True).calibration.intercept,
+    )
+
+
+def test_only_a_lean_network_can_be_taught_again():
+    with pytest.raises(ModelError, match="champion is of kind 'lightgbm'. Shrink it first"):
+        QUICK.apply(candidate(), bench())
+
+
+@pytest.mark.parametrize("replay", [-0.1, 101.0])
+def test_a_senseless_replay_is_refused(replay):
+    with pytest.raises(ConfigError, match="replay must lie in 0..100"):
+        Reteach(replay=replay)
