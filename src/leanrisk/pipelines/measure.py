@@ -34,6 +34,7 @@ def measured(
     """
     model = candidate.model
     resamples = min(config.resamples, _QUICK_RESAMPLES) if quick else config.resamples
+    calls = min(config.calls, _QUICK_CALLS) if quick else config.calls
     began = time.perf_counter()
     scores = model.predict(rows.frame)
     elapsed = time.perf_counter() - began
@@ -41,9 +42,7 @@ def measured(
         quality=quality(rows.labels, scores, seed=seed, budget=config.budget, resamples=resamples),
         features=len(model.features),
         bytes=model.size_bytes,
-        latency_ms=latency(
-            model.usual(), records_of(rows, model.features), calls=_QUICK_CALLS if quick else config.calls
-        ),
+        latency_ms=latency(model.usual(), records_of(rows, model.features), calls=calls),
         rows_per_s=rows.rows / elapsed if elapsed > 0 else None,
     )
 
@@ -55,8 +54,7 @@ def latency(route: Callable[[Any], float] | None, asked: Sequence[Any], *, calls
     for record in islice(cycle(asked), _WARM_UP):
         route(record)
     taken = np.empty(calls)
-    # A collection of the measuring process's own garbage is no part of a decision.
-    gc.collect()
+    # Collecting the garbage of the whole run, which here lives in the same process, is no part of a decision.
     gc.disable()
     try:
         for place, record in enumerate(islice(cycle(asked), calls)):
