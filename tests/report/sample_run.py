@@ -223,6 +223,23 @@ def evidence() -> dict[str, Any]:
             "swap_in_bad_rate": 0.0687,
             "swap_out_bad_rate": 0.1102,
         },
+        "fairness": [
+            {
+                "column": "owner_gender",
+                "group": group,
+                "rows": rows,
+                "bads": bads,
+                "bad_rate": bads / rows,
+                "approval_rate": approved,
+                "adverse_impact_ratio": ratio,
+                "auc": None if ratio is None else estimate(0.77, 0.03),
+            }
+            for group, rows, bads, approved, ratio in (
+                ("m", 7900, 430, 0.902, 1.0),
+                ("f", 4040, 222, 0.896, 0.993),
+                ("missing", 60, 4, 0.88, None),
+            )
+        ],
         "ledger": _ledger(),
         "split": {
             "kind": "out_of_time",

@@ -240,3 +240,11 @@ def test_the_evidence_that_the_judges_write_is_the_evidence_that_the_page_reads(
     page = page_of(RESULT, EVIDENCE | json.loads(json.dumps(made)))
     assert page.count('class="chart"') == 14
     assert f"KS {made['ks']['lean']['value']:.4f}" in page
+
+
+def test_protected_groups_are_shown_with_their_impact_ratio_and_said_to_be_absent_without_any():
+    shown = text_of(page_of(RESULT, EVIDENCE))
+    assert "owner_gender f 4,040" in shown
+    assert "0.99" in shown
+    bare = text_of(page_of(RESULT, {**EVIDENCE, "fairness": []}))
+    assert "the schema marks no column as protected" in bare

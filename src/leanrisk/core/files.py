@@ -62,6 +62,8 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         yield part
         for file in part.rglob("*"):
             if file.is_file():
+                # safetensors writes for its owner alone; a bundle is read by whoever serves it.
+                file.chmod(0o644)
                 _flush(file)
         part.chmod(0o755)
         if target.exists():

@@ -161,7 +161,7 @@ def _keys(evidence: ColumnEvidence) -> Iterator[Verdict]:
     column, name = evidence.column, evidence.column.name
     if roles.is_protected(name):
         what = "its name tells of a protected attribute."
-        way_out = "It has the role 'protected': models do not see it, fairness checks do."
+        way_out = "It has the role 'protected': models do not see it, the report's table of protected groups does."
         yield Verdict(Role.PROTECTED, Fault("column-protected", what, way_out, name))
     elif roles.id_like(column, evidence.kind):
         what = f"{evidence.distinct:,} values in {column.len():,} rows: it names the row."

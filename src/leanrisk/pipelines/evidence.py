@@ -10,6 +10,7 @@ from leanrisk.core.metrics import ks
 from leanrisk.core.schema import Role
 from leanrisk.cost.rates import RateCard
 from leanrisk.evaluate.evidence import score_evidence
+from leanrisk.evaluate.fairness import fairness
 from leanrisk.evaluate.stability import feature_psi
 from leanrisk.pipelines.final import Final
 from leanrisk.pipelines.job import Job
@@ -41,6 +42,9 @@ def run_evidence(job: Job, found: Final, lean: Candidate, rates: RateCard) -> di
             train_scores=lean.model.predict(train.frame),
             features=feature_psi(train, test),
         ),
+        "fairness": [
+            {"column": column, **row} for column, table in fairness(test, found.lean_scores).items() for row in table
+        ],
         "ledger": job.ledger.to_rows(rates),
         "split": job.parts.facts(),
         "dropped": _dropped(job),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,10 +38,10 @@ class Bundle:
     """A deployed model: graph, encoder and schema, each file checked against the manifest when it was loaded."""
 
     folder: Path
-    manifest: Manifest
-    schema: Schema
-    encoder: Encoder
-    graph: bytes
+    manifest: Manifest = field(repr=False)
+    schema: Schema = field(repr=False)
+    encoder: Encoder = field(repr=False)
+    graph: bytes = field(repr=False)
 
     @classmethod
     def load(cls, folder: Path | str) -> Bundle:

@@ -36,6 +36,7 @@ SECTIONS = (
     "calibration",
     "stability",
     "fidelity",
+    "fairness",
     "money",
     "data",
     "limits",
@@ -140,6 +141,7 @@ def _tables(run: Facts, evidence: Facts, words: Words) -> dict[str, Any]:
         "split": provenance.split(evidence, words),
         "dropped": provenance.dropped(evidence, words),
         "fidelity": tables.fidelity(evidence, words),
+        "fairness": tables.fairness(evidence, words),
         "facts": provenance.facts_of_run(run, evidence, words),
     }
 

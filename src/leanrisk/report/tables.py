@@ -183,6 +183,24 @@ def fidelity(evidence: Facts, words: Words) -> list[tuple[str, str]]:
     return rows
 
 
+def fairness(evidence: Facts, words: Words) -> Table | None:
+    """Return the lean model's decisions by protected group; None where the schema marks no protected column."""
+    rows = [
+        (
+            Entry(row.text("column") or ""),
+            Entry(row.text("group") or ""),
+            Entry(counted(row.number("rows"))),
+            Entry(_share(row.number("bad_rate"), 2)),
+            Entry(_share(row.number("approval_rate"), 1)),
+            Entry(_plain(row.number("adverse_impact_ratio"), 2)),
+            Entry(_plain(row.number("auc", "value"), 4)),
+        )
+        for row in evidence.items("fairness")
+    ]
+    columns = titles(words, "attribute", "group", "rows", "bad_rate", "approval_rate", "impact_ratio")
+    return Table((*columns, words.named("metric", "auc")), tuple(rows), labels=2) if rows else None
+
+
 def _moved(step: Facts, path: tuple[str, ...], printer: Printer, words: Words) -> Entry:
     before, after = (step.number(side, *path) for side in ("before", "after"))
     if before is None or after is None:
