@@ -107,7 +107,7 @@ def _refresh_step(refreshed: Refreshed) -> dict[str, Any]:
 def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, found: Final) -> list[dict[str, Any]]:
     named = [(step["technique"], gate) for step in steps for gate in step["gates"]]
     named += [("refresh", gate) for gate in refreshed.gates]
-    named += [("lean against incumbent", gate) for gate in found.gates]
+    named += [("final", gate) for gate in found.gates]
     return [{**gate, "name": f"{stage}: {gate['name']}"} for stage, gate in named]
 
 

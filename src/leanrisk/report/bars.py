@@ -178,7 +178,7 @@ def break_even(costs: BreakEven, words: Words) -> Figure:
     if crossing is not None and crossing <= rounds:
         x, y = panel.x(crossing), panel.y(crossing * costs.references["full"])
         parts.append(element("circle", cx=x, cy=y, r=5, class_="hollow lean"))
-        parts.append(text(x + 10, y + 16, words("legend.crossing", rounds=fixed(crossing, 1)), kind="label halo"))
+        parts.append(text(x + 10, y - 12, words("legend.crossing", rounds=fixed(crossing, 1)), kind="label halo"))
     return Figure("break_even", drawing(parts, height=310, title=words("figure.break_even.title")), tuple(legend))
 
 

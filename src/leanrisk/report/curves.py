@@ -15,6 +15,7 @@ from leanrisk.report.words import Words
 
 HEIGHT = 310.0
 PSI_SHIFT = (0.1, 0.25)
+_LABEL_WIDTH = 30.0
 """Where a shift counts as moderate and as large: the usual limits of credit scoring (Siddiqi 2006, chapter 9)."""
 _TOP_FEATURES = 12
 
@@ -151,7 +152,9 @@ def feature_shift(evidence: Facts, words: Words) -> Figure:
     for limit in (limit for limit in PSI_SHIFT if limit < top):
         x = panel.x(limit)
         parts.append(element("line", x1=x, x2=x, y1=14, y2=height - 22, class_="limit"))
-        parts.append(text(x, 10, fixed(limit, 2), anchor="middle", kind="tick"))
+        # On a long scale the two limits stand too close for two labels.
+        if limit == PSI_SHIFT[1] or panel.x(PSI_SHIFT[1]) - x > _LABEL_WIDTH:
+            parts.append(text(x, 10, fixed(limit, 2), anchor="middle", kind="tick"))
     for place, (name, value) in enumerate(ranked):
         y = 18 + place * row_height
         kind = "worse" if value >= PSI_SHIFT[1] else "moderate" if value >= PSI_SHIFT[0] else "lean"
