@@ -15,8 +15,8 @@ from leanrisk.report.words import Words
 
 HEIGHT = 310.0
 PSI_SHIFT = (0.1, 0.25)
-_LABEL_WIDTH = 30.0
 """Where a shift counts as moderate and as large: the usual limits of credit scoring (Siddiqi 2006, chapter 9)."""
+_LABEL_WIDTH = 30.0
 _TOP_FEATURES = 12
 
 
