@@ -123,7 +123,7 @@ class Bundle:
 def _part(file: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(file)
-    except (OSError, ValueError, KeyError, TypeError, LeanRiskError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError, LeanRiskError) as error:
         raise BundleError(f"A bundle must be whole: '{file}' is not ({error}). Restore it from its source.") from error
 
 
