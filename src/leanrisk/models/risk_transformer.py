@@ -164,7 +164,7 @@ class RiskTransformer(PreTrainedModel):
         self.table = FieldTable(config.table_rows, config.width, config.lookup_tokens)
         self.body = TransformerBody(config) if config.body == "transformer" else MlpBody(config)
         self.head = MemberLinear(config.members, self.body.out_features, 1)
-        self.post_init()  # type: ignore[no-untyped-call]
+        self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, FieldTable):
