@@ -32,13 +32,13 @@ SCHEMA = Schema(
 )
 DTYPES = pl.Schema(
     {
-        "income": pl.Float64,
-        "cards": pl.Int64,
-        "opened": pl.Date,
-        "owner": pl.Boolean,
-        "city": pl.String,
-        "grade": pl.Float64,
-        "flag": pl.Boolean,
+        "income": pl.Float64(),
+        "cards": pl.Int64(),
+        "opened": pl.Date(),
+        "owner": pl.Boolean(),
+        "city": pl.String(),
+        "grade": pl.Float64(),
+        "flag": pl.Boolean(),
         "asked": pl.Datetime("us"),
     }
 )
@@ -150,7 +150,7 @@ def test_it_knows_the_rows_it_was_fitted_on_and_no_others(loans):
     alone = Encoder.fit(old)
     income, *_ = alone.fields.numeric
     usual = old.frame["income"].filter(old.frame["income"] != 999)
-    assert [income.edges[0], income.edges[-1]] == usual.cast(pl.Float32).sort()[[0, -1]].to_list()
+    assert usual.min() <= income.edges[0] < income.edges[-1] <= usual.max()
     assert set(alone.fields.category[0].levels) == set(old.frame["city"].unique())
     encoded = alone.inputs(later.frame)
     assert (encoded.category[:, 0] == UNSEEN).all()

@@ -267,7 +267,6 @@ def test_effort_follows_the_rows():
     assert [effort.distill(rows).classroom.copies for rows in (4, 20, 100, 1000, 10_000)] == [3, 10, 40, 4, 3]
     assert [effort.distill(rows).training.batch for rows in (4, 20, 100, 10_000)] == [16, 27, 256, 256]
     assert Effort(copies=0).distill(100).classroom.copies == 0
-    assert effort.distill(10_000).training.label_weight == pytest.approx(0.3 / 4)
 
 
 def test_it_ranks_no_worse_than_the_trees_a_notebook_would_try_first():

@@ -309,10 +309,6 @@ def test_nothing_that_names_an_applicant_is_in_any_file(tmp_path):
     assert found_in(place, "LN-4711-0815", "Kolbenfresser", "Isle of Nowhere", '"rare"', 0.7654321) == []
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the encoder's edges are the values of single rows (features/edges.py: nearest quantile, both ends)",
-)
 @pytest.mark.parametrize("income", [21_987.66, 9_876_543.0], ids=["median", "largest"])
 def test_no_amount_of_one_applicant_is_in_any_file(tmp_path, income):
     incomes = train_rows().frame["income"].fill_null(0).to_numpy()

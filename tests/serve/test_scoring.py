@@ -93,3 +93,10 @@ def test_scoring_loads_nothing_that_trains(place):
     assert score == Bundle.load(place).record(record)
     trains = {"torch", "transformers", "lightgbm", "sklearn", "onnx", "optuna", "pandas", "scipy", "mlflow"}
     assert trains.isdisjoint(modules)
+
+
+def test_an_infinite_amount_is_refused_by_name_as_in_a_table(scorer):
+    name = scorer.bundle.encoder.fields.numeric[0].name
+    for value in (float("inf"), -1e39):
+        with pytest.raises(DataError, match=rf"\[infinite\] column '{name}'"):
+            scorer.one({name: value})

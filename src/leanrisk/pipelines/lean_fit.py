@@ -49,15 +49,13 @@ class Effort:
         """Return the technique, with more copies and smaller batches where rows are few.
 
         Copies are added up to 4,000 rows in all, or half as many copies as rows: a pupil of few rows learns little
-        more than what it is asked. The loss averages its label part over labelled rows, of which copies leave one in
-        `1 + copies`; its weight is divided by that, so that an outcome counts as often as an opinion on its row.
+        more than what it is asked.
         """
         copies = max(self.copies, min(_TAUGHT_ROWS // rows, rows // 2)) if self.copies else 0
         batch = min(256, max(16, rows * (1 + copies) // _STEPS_PER_EPOCH))
-        weight = TrainingConfig().label_weight / (1 + copies)
         return Distill(
             preset=self.preset,
-            training=TrainingConfig(epochs=self.epochs, batch=batch, label_weight=weight, threads=self.threads),
+            training=TrainingConfig(epochs=self.epochs, batch=batch, threads=self.threads),
             classroom=Classroom(copies=copies),
         )
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from leanrisk.core.errors import BundleError, LeanRiskError, OutputError
+from leanrisk.core.errors import BundleError, DataError, Fault, LeanRiskError, OutputError
 from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
 from leanrisk.core.schema import Schema
@@ -73,8 +73,15 @@ class Bundle:
         return self.session.probability(self.encoder.inputs(rows.frame))
 
     def record(self, record: Mapping[str, Any]) -> float:
-        """Return the probability of bad of one record of raw fields; the same bits as in a batch."""
-        return float(self.session.probability(self.encoder.record(record))[0])
+        """Return the probability of bad of one record of raw fields; the same bits as in a batch.
+
+        An absent field is missing. Raises `DataError` naming every field that should be a finite number and is not.
+        """
+        inputs = self.encoder.record(record)
+        if np.isinf(inputs.numeric).any():
+            names = np.array(self.encoder.fields.names[: inputs.numeric.shape[1]])[np.isinf(inputs.numeric[0])]
+            raise DataError([_infinite(str(name)) for name in names])
+        return float(self.session.probability(inputs)[0])
 
     @property
     def digest(self) -> str:
@@ -167,6 +174,11 @@ def check_replaceable(folder: Path) -> None:
             f"A bundle takes the place of another bundle or of nothing: '{folder}' holds something else. Choose an "
             "empty folder; nothing that stands there was changed."
         )
+
+
+def _infinite(name: str) -> Fault:
+    message = "a value must be a finite number that 32 bits hold: this one is infinite."
+    return Fault("infinite", message, "Send null where there is no value.", name)
 
 
 def _reference(graph: bytes, rows: Inputs) -> dict[str, Any]:

@@ -14,8 +14,6 @@ class Scorer:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._encode = bundle.encoder.record
-        self._answer = bundle.session.probability
         bundle.check_reference()
 
     @classmethod
@@ -27,6 +25,6 @@ class Scorer:
         """Return the probability of bad (regression: the value) of one record; an absent field is missing.
 
         The answer has the same bits as `Bundle.score` gives for that row. Raises `DataError` naming every field that
-        should be a number and is not.
+        should be a finite number and is not.
         """
-        return float(self._answer(self._encode(record))[0])
+        return self.bundle.record(record)

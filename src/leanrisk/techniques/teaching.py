@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,14 +100,18 @@ def teach(
         lessons.append(_opinions(encoder, learned, teacher.ask, classroom, scale, seed=seed, objective=objective))
     if not lessons:
         raise ModelError("A teacher must have opinions: this one has no scores and cannot be asked. Name another.")
+    lesson = _joined(lessons)
+    # The loss averages its label part over the labelled rows alone, which copies make rare: weighed by their share, an
+    # outcome counts as much as one opinion on its row.
+    known = float(np.isfinite(lesson.targets).mean())
     seen = None if teacher.margins is None else teacher.margins[chosen]
     # The loop seeds torch's own generator; the caller's random numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
         return train(
             network,
-            _joined(lessons),
+            lesson,
             held_out=_lesson(encoder, stopped, scale, seen),
-            config=training,
+            config=replace(training, label_weight=training.label_weight * known),
             seed=derived_seed(seed, "training"),
             objective=objective,
             progress=progress,
