@@ -55,7 +55,7 @@ def test_search_reports_what_it_did(fit):
     assert facts.loss <= facts.default_loss
     assert facts.trees >= 3 * fit.rounds
     assert fit.rounds == fit.model.rounds
-    assert 0.05 <= fit.params["learning_rate"] <= 0.2
+    assert 0.04 <= fit.params["learning_rate"] <= 0.15
 
 
 def test_equal_seeds_give_equal_fits(book, fit):
