@@ -70,7 +70,9 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
             os.replace(target, old)
         os.replace(part, target)
         _flush(target.parent)
-    except OSError as error:
+    except Exception as error:
+        if system_code(error) is None:
+            raise
         raise _refused(target, error) from error
     finally:
         # Also after Ctrl-C between the two renames.

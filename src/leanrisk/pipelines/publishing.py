@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from leanrisk.core.errors import OutputError
@@ -15,31 +17,35 @@ _RESULT = "result.json"
 _ASIDE, _OLD = "outcome", "bundle-before"
 
 
-def stage(job: Job) -> Path:
-    """Return an empty folder beside the run's finished steps, and so on the disk of its results."""
+@contextlib.contextmanager
+def published(job: Job) -> Iterator[Path]:
+    """Yield an empty folder beside the run's steps; on a clean exit its files take the place of an earlier run's.
+
+    result.json moves last, so a folder that holds a new one holds all of it. An earlier run's bundle goes also where
+    this one made none: it would pass for this run's. Whatever fails, the earlier files stand and the folder is gone.
+    Raises `OutputError` where something else stands in the way.
+    """
     folder = job.checkpoint.folder / _ASIDE
     shutil.rmtree(folder, ignore_errors=True)
-    return writable_folder(folder)
+    try:
+        yield writable_folder(folder)
+        _moved(job, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(job: Job, staged: Path) -> None:
-    """Move the files in `staged` into the run's folder, result.json last, in place of an earlier run's.
-
-    An earlier run's bundle goes also where this one made none: it would pass for this run's. Raises `OutputError` where
-    something else stands in the way.
-    """
-    bundle = staged / BUNDLE
-    files = sorted((path.name for path in staged.iterdir() if path.is_file()), key=lambda name: name == _RESULT)
+def _moved(job: Job, folder: Path) -> None:
+    bundle = folder / BUNDLE
+    files = sorted((path.name for path in folder.iterdir() if path.is_file()), key=lambda name: name == _RESULT)
     try:
         replace_bundle(job, bundle if bundle.exists() else None)
         for name in files:
-            os.replace(staged / name, job.out / name)
+            os.replace(folder / name, job.out / name)
     except OSError as error:
         raise OutputError(
             f"A run's results must be movable into '{job.out}': '{error.filename2 or error.filename}' is in the way "
             f"({error.strerror}). Move it, and resume the run."
         ) from error
-    shutil.rmtree(staged, ignore_errors=True)
 
 
 def replace_bundle(job: Job, new: Path | None) -> None:

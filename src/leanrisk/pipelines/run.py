@@ -14,7 +14,7 @@ from leanrisk.pipelines.evidence import run_evidence, score_table
 from leanrisk.pipelines.final import final
 from leanrisk.pipelines.job import BUNDLE, Job
 from leanrisk.pipelines.packing import pack
-from leanrisk.pipelines.publishing import publish, stage
+from leanrisk.pipelines.publishing import published
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.pipelines.refresh import refreshed
 from leanrisk.pipelines.result import run_result
@@ -50,15 +50,15 @@ def run_recipe(
     found = final(job, beaten, round_.candidate)
     result = run_result(job, beaten, champion, round_, found, rates, name=name)
     result["preset"] = preset
-    staged = stage(job)
-    if isinstance(round_.candidate.model, LeanModel):
-        card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
-        pack(job, beaten, round_.candidate, folder=staged / BUNDLE, card=card)
-    with replacing(staged / "scores.parquet") as part:
-        score_table(found).write_parquet(part)
-    write_json(staged / "evidence.json", run_evidence(job, found, round_.candidate, rates))
-    write_json(staged / "result.json", result)
-    write_report(staged)
-    write_report(staged, out=staged / "report.zh.html", language="zh")
-    publish(job, staged)
+    evidence = run_evidence(job, found, round_.candidate, rates)
+    with published(job) as folder:
+        if isinstance(round_.candidate.model, LeanModel):
+            card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
+            pack(job, beaten, round_.candidate, folder=folder / BUNDLE, card=card)
+        with replacing(folder / "scores.parquet") as part:
+            score_table(found).write_parquet(part)
+        write_json(folder / "evidence.json", evidence)
+        write_json(folder / "result.json", result)
+        write_report(folder)
+        write_report(folder, out=folder / "report.zh.html", language="zh")
     return result
