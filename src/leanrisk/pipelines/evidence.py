@@ -12,6 +12,7 @@ from leanrisk.cost.rates import RateCard
 from leanrisk.evaluate.evidence import score_evidence
 from leanrisk.evaluate.fairness import fairness
 from leanrisk.evaluate.stability import feature_psi
+from leanrisk.models.gbdt_search import GbdtConfig
 from leanrisk.pipelines.final import Final
 from leanrisk.pipelines.job import Job
 from leanrisk.techniques.base import Candidate
@@ -86,6 +87,12 @@ def _limits(job: Job, found: Final) -> list[str]:
     bads = int(found.test.labels.sum())
     if bads < 200:
         limits.append(f"The test part holds {bads} bads: intervals are wide, and small differences cannot be shown.")
+    incumbent = job.recipe.incumbent
+    if incumbent.kind == "lightgbm" and incumbent.gbdt.trials < GbdtConfig().trials:
+        limits.append(
+            f"The incumbent was searched with {incumbent.gbdt.trials} trials; {GbdtConfig().trials} are the default, "
+            "which may find a stronger one, at a higher cost."
+        )
     if job.dataset.schema.time is None:
         limits.append(
             "There is no decision time: the test is a random part, not an out-of-time one, and the refresh round "

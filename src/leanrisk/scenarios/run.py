@@ -54,8 +54,16 @@ def run(
 
 
 def recipe_for(scenario: str | Recipe, *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
-    """Return the recipe of a shipped scenario or of a TOML file; one that is a recipe already stays as it is."""
+    """Return the recipe of a shipped scenario or of a TOML file; one that is a recipe already stays as it is.
+
+    Raises `ConfigError` for a preset of, or changes to, a recipe that has been read: they are laid over its text.
+    """
     if isinstance(scenario, Recipe):
+        if preset != "standard" or changes:
+            raise ConfigError(
+                f"A preset and changes are laid over a recipe as it is read: this one is ready (preset = {preset!r}, "
+                f"changes = {list(changes)!r}). Give them to Recipe.read or Recipe.from_dict."
+            )
         return scenario
     if scenario.endswith(".toml"):
         return Recipe.read(scenario, preset=preset, changes=changes)
