@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from leanrisk.cli.main import main
 from leanrisk.core.errors import ConfigError
 from leanrisk.cost.ledger import Ledger
 from leanrisk.pipelines.recipe import Recipe
@@ -45,7 +46,8 @@ def await_step(process: subprocess.Popen[str], out: Path, step: str) -> None:
 
 
 def resumed(run: Run, out: Path) -> None:
-    run_recipe(run.dataset, Recipe.read(run.recipe), out=out, seed=SEED, name="book", resume=True)
+    words = [run.recipe, "--data", run.data, "--schema", run.schema, "--seed", SEED, "--resume", out]
+    assert main(["run", *map(str, words)]) == 0
 
 
 def phases(out: Path) -> list[str]:
