@@ -24,7 +24,7 @@ from leanrisk.models.incumbent import Incumbent, Reading
 from leanrisk.models.opening import open_incumbent
 from leanrisk.models.score_column import ScoreColumn
 from leanrisk.models.scorecard import load_scorecard
-from leanrisk.models.scorecard_fit import ScorecardConfig, fit_scorecard, train_scorecard
+from leanrisk.models.scorecard_fit import ScorecardConfig, fit_scorecard
 from leanrisk.pipelines.job import Job
 from leanrisk.techniques.base import Ask, Model, Teacher
 
@@ -146,7 +146,7 @@ def _trained(job: Job, encoder: Encoder, place: Path) -> dict[str, Any]:
     params: dict[str, Any]
     with job.ledger.phase(FULL) as full:
         if config.kind == "scorecard":
-            model = train_scorecard(inputs, train.labels, fields, reading, seed=job.seed, progress=job.progress).model
+            model = fit_scorecard(inputs, train.labels, fields, reading, ScorecardConfig())
             params, rounds = asdict(ScorecardConfig()), 0
         else:
             fit = train_gbdt_full(
