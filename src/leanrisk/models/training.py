@@ -20,8 +20,9 @@ from leanrisk.models.losses import distillation_loss, outcome_loss, regression_d
 from leanrisk.models.risk_transformer import RiskTransformer
 
 _SILENT = Silent()
-_PART_ROWS = 256
-"""Rows that a thread works on at a time: few enough for its cache, enough to outweigh the start of each operator."""
+_PREDICT_ROWS = 512
+_PART_ROWS = {"transformer": 256, "mlp": 512}
+"""Rows of a batch that a thread works on at a time, by body: enough to outweigh the start of each operator."""
 
 Floats = npt.NDArray[np.float32]
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
@@ -131,6 +132,7 @@ class _Loop:
         self.teacher = None if lesson.teacher is None else torch.from_numpy(lesson.teacher)
         self.rows = lesson.lookups.rows
         self.batch = max(1, min(config.batch, self.rows // 4))
+        self.part = _PART_ROWS[model.config.body]
         self.total = config.epochs * math.ceil(self.rows / self.batch)
         self.trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.parameters: list[Tensor] = list(self.trainable.values())
@@ -166,7 +168,7 @@ class _Loop:
         """Take one step on these rows and return their loss; parts are summed in their order, whoever is first."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * _schedule(self.step / self.total, self.config.warmup)
-        parts = chosen.chunk(math.ceil(len(chosen) / _PART_ROWS))
+        parts = chosen.chunk(math.ceil(len(chosen) / self.part))
         loss = 0.0
         self.optimizer.zero_grad()
         for part_loss, gradients in self.map(self._gradients, parts, [len(chosen)] * len(parts)):
@@ -221,8 +223,8 @@ def predict_logits(model: RiskTransformer, lookups: Lookups) -> Floats:
     model.train(False)
     logits = np.empty(lookups.rows, dtype=np.float32)
     with torch.inference_mode():
-        for start in range(0, lookups.rows, _PART_ROWS):
-            rows = slice(start, start + _PART_ROWS)
+        for start in range(0, lookups.rows, _PREDICT_ROWS):
+            rows = slice(start, start + _PREDICT_ROWS)
             part = lookups.take(rows)
             logits[rows] = model(torch.from_numpy(part.index), torch.from_numpy(part.weight)).logits.numpy()
     return logits
