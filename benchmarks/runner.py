@@ -18,6 +18,7 @@ from typing import Any
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import write_json
 from leanrisk.core.progress import Progress
+from leanrisk.pipelines.machine import processor
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
@@ -102,14 +103,7 @@ def _git(*words: str) -> str:
 def _machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from leanrisk.core.config import configured
 from leanrisk.core.dataset import Dataset, level_text
 from leanrisk.core.errors import ConfigError, DataError, Fault
 from leanrisk.core.inputs import (
@@ -224,11 +223,6 @@ class Encoder:
                 except (TypeError, ValueError, OverflowError):
                     faults.append(fault(name, record.get(name)))
         return faults
-
-
-def encoder_config(values: Mapping[str, Any]) -> EncoderConfig:
-    """Return the encoder settings of a recipe's [encoder] table."""
-    return configured(EncoderConfig, values, where="recipe.encoder")
 
 
 def _fit_category(column: pl.Series, config: EncoderConfig) -> CategoryField:

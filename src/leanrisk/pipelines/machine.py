@@ -15,7 +15,7 @@ def machine_facts() -> dict[str, Any]:
     """Return platform, processor, cores, memory in GiB, Python and the versions of the libraries that do the work."""
     return {
         "platform": platform.platform(),
-        "cpu": _processor(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
@@ -30,7 +30,8 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor, as the system gives it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(encoding="utf-8").splitlines():

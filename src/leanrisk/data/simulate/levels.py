@@ -88,6 +88,10 @@ def officer_names() -> tuple[str, ...]:
 
 def informative_categories() -> tuple[Categorical, ...]:
     """Return the category columns that bear on default, the most telling first."""
+    return (*_most_telling(), *_less_telling())
+
+
+def _most_telling() -> tuple[Categorical, ...]:
     tree, fact = Industries.tree(), Worth.INFORMATIVE
     return (
         Categorical(
@@ -130,6 +134,12 @@ def informative_categories() -> tuple[Categorical, ...]:
             latent="bureau_overdue_amount_24m",
             reliability=0.5,
         ),
+    )
+
+
+def _less_telling() -> tuple[Categorical, ...]:
+    tree, fact = Industries.tree(), Worth.INFORMATIVE
+    return (
         Categorical(
             "collateral_type",
             "application",
