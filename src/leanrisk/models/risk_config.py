@@ -23,6 +23,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "hidden": 64,
         "members": 4,
     },
+    # Twelve blocks, small enough to be taught on a CPU: where freezing from the bottom has something to freeze.
+    "mid": {"body": "transformer", "width": 128, "blocks": 12, "heads": 4, "tokens": 8, "expansion": 4},
     # The size of a BERT-base, for a machine with a GPU; on a CPU it serves as a teacher or not at all.
     "base": {"body": "transformer", "width": 768, "blocks": 12, "heads": 12, "tokens": 16, "expansion": 4},
 }
@@ -74,7 +76,7 @@ class RiskTransformerConfig(PreTrainedConfig):
 
 
 def preset_config(preset: str, fields: Fields, **changes: Any) -> RiskTransformerConfig:
-    """Return the settings of `preset` ("tiny", "swift" or "base") for these fields; raises `ConfigError` by name.
+    """Return the settings of `preset` (a name of `PRESETS`) for these fields; raises `ConfigError` by name.
 
     Fields go to latent tokens in column order, in runs of near-equal length, so that columns that stand together (one
     bureau call, say) meet in one token.

@@ -97,12 +97,19 @@ class TransformerBody(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.out_features = config.width
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return (1, rows, width) for tokens (rows, tokens, width)."""
-        tokens = tokens + self.position
-        for block in self.blocks:
-            tokens = block(tokens)
-        return torch.as_tensor(self.norm(tokens.mean(dim=1))).unsqueeze(0)
+    def enter(self, tokens: Tensor) -> Tensor:
+        """Return what the first block reads, (rows, tokens, width), for tokens of the same shape."""
+        return tokens + self.position
+
+    def through(self, states: Tensor, start: int, stop: int) -> Tensor:
+        """Return the states (rows, tokens, width) after blocks `start` up to `stop`."""
+        for block in self.blocks[start:stop]:
+            states = block(states)
+        return states
+
+    def leave(self, states: Tensor) -> Tensor:
+        """Return what the head reads, (1, rows, width), for states (rows, tokens, width) after the last block."""
+        return torch.as_tensor(self.norm(states.mean(dim=1))).unsqueeze(0)
 
 
 class MemberLinear(nn.Module):
@@ -140,9 +147,17 @@ class MlpBody(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.out_features = config.hidden
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return (members, rows, hidden) for tokens (rows, tokens, width)."""
-        state: Tensor = self.norm(tokens.flatten(1)).unsqueeze(0)
+    def enter(self, tokens: Tensor) -> Tensor:
+        """Return the tokens themselves, (rows, tokens, width)."""
+        return tokens
+
+    def through(self, states: Tensor, start: int, stop: int) -> Tensor:
+        """Return the states themselves: this body has no blocks that could stand still, only a table."""
+        return states
+
+    def leave(self, states: Tensor) -> Tensor:
+        """Return what the head reads, (members, rows, hidden), for states (rows, tokens, width)."""
+        state: Tensor = self.norm(states.flatten(1)).unsqueeze(0)
         for layer in self.layers:
             state = self.dropout(functional.relu(layer(state)))
         return state
@@ -179,8 +194,26 @@ class RiskTransformer(PreTrainedModel):
         elif isinstance(module, TransformerBody):
             nn.init.normal_(module.position, std=0.02)
 
+    @property
+    def depth(self) -> int:
+        """Number of blocks that can be frozen from the bottom; 0 where the body is not made of blocks."""
+        return self.config.blocks if self.config.body == "transformer" else 0
+
     def forward(self, index: Tensor, weight: Tensor) -> RiskOutput:
         """Return the logits for `index` and `weight` of shape (rows, look-ups)."""
+        return self.above(*self.below(index, weight, blocks=self.depth), blocks=self.depth)
+
+    def below(self, index: Tensor, weight: Tensor, *, blocks: int) -> tuple[Tensor, Tensor]:
+        """Return what the table and the first `blocks` blocks make of the rows, for `above` to go on with.
+
+        States (rows, tokens, width), and the fields' first-order share of the log-odds (rows,).
+        """
         read = self.table(index, weight)
-        member_logits = self.head(self.body(read[:, :, :-1])).squeeze(2) + read[:, :, -1].sum(dim=1)
+        states = self.body.through(self.body.enter(read[:, :, :-1]), 0, blocks)
+        return states, read[:, :, -1].sum(dim=1)
+
+    def above(self, states: Tensor, first_order: Tensor, *, blocks: int) -> RiskOutput:
+        """Return the logits for what `below` returned with the same `blocks`."""
+        states = self.body.through(states, blocks, self.depth)
+        member_logits = self.head(self.body.leave(states)).squeeze(2) + first_order
         return RiskOutput(logits=member_logits.mean(dim=0), member_logits=member_logits)
