@@ -15,9 +15,11 @@ from leanrisk.core.progress import Progress
 from leanrisk.core.seeding import generator
 from leanrisk.data.simulate.sme import simulate_sme, sme_schema
 from leanrisk.features.encoder import Encoder, EncoderConfig
+from leanrisk.models.lesson import Lesson
 from leanrisk.models.risk_config import preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
-from leanrisk.models.training import Lesson, TrainingConfig, train
+from leanrisk.models.training import train
+from leanrisk.models.training_config import TrainingConfig
 
 _FEATURES = 114
 _ROWS = {"smoke": 2_000, "full": 20_000}

@@ -9,9 +9,9 @@ import torch
 
 from leanrisk.core.inputs import FIRST_LEVEL, CategoryField, Fields, Inputs, Lookups, NumericField
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.lesson import Lesson
 from leanrisk.models.risk_config import preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
-from leanrisk.models.training import Lesson
 
 PEFT_LAGS_BEHIND = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 """peft asks transformers for a property that transformers 5 has renamed."""

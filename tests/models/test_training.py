@@ -10,10 +10,12 @@ import torch
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.evaluate.delong import auc_difference, auc_interval
 from leanrisk.features.encoder import Encoder
-from leanrisk.models import training
+from leanrisk.models import training_loop
+from leanrisk.models.lesson import Lesson
 from leanrisk.models.risk_config import preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
-from leanrisk.models.training import Lesson, TrainingConfig, predict_logits, train
+from leanrisk.models.training import predict_logits, train
+from leanrisk.models.training_config import TrainingConfig
 from tests.models.networks import PEFT_LAGS_BEHIND, made_fields, made_inputs, made_network, ruled_lesson
 
 FIELDS = made_fields(4, 1, codes=0)
@@ -78,7 +80,7 @@ def test_a_step_in_parts_is_the_step_as_a_whole(preset, monkeypatch):
     lesson = ruled_lesson(1200, seed=1, taught=True)
     found = []
     for rows in (50, 10_000):
-        monkeypatch.setattr(training, "_PART_ROWS", dict.fromkeys(("mlp", "transformer"), rows))
+        monkeypatch.setattr(training_loop, "_PART_ROWS", dict.fromkeys(("mlp", "transformer"), rows))
         network = fresh(preset)
         train(network, lesson, held_out=lesson, config=TrainingConfig(epochs=2, batch=300, threads=1), seed=0)
         found.append(predict_logits(network, lesson.lookups))

@@ -302,7 +302,7 @@ def test_labels_that_are_not_two_classes_are_refused(labels, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"preset": "huge"}, "preset must be one of tiny, swift, base: it is 'huge'"),
+        ({"preset": "huge"}, "preset must be one of tiny, swift, mid, base: it is 'huge'"),
         ({"trials": 0}, "trials must be at least 1"),
         ({"folds": 1}, "folds must lie in 2..20: it is 1"),
         ({"copies": 99}, "copies must lie in 0..50: it is 99"),

@@ -94,7 +94,7 @@ def test_an_unknown_technique_or_setting_fails_before_anything_is_trained():
         Recipe.from_dict({**PLAIN, "steps": [{"technique": "shrinkray"}]})
     with pytest.raises(ConfigError, match="'speed' is not one of them"):
         Step("distill", {"speed": 9})
-    with pytest.raises(ConfigError, match="must be one of tiny, swift, base: it is 'huge'"):
+    with pytest.raises(ConfigError, match="must be one of tiny, swift, mid, base: it is 'huge'"):
         Step("distill", {"preset": "huge"})
     with pytest.raises(ConfigError, match="needs the key 'technique'"):
         Recipe.from_dict({**PLAIN, "steps": [{"label": "first"}]})

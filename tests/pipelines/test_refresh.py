@@ -15,7 +15,7 @@ from leanrisk.cli.main import main
 from leanrisk.core.errors import BundleError, DataError, OutputError
 from leanrisk.data.load import load
 from leanrisk.evaluate.gates import GateConfig
-from leanrisk.models.training import TrainingConfig
+from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.shrink import shrink

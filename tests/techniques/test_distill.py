@@ -101,7 +101,7 @@ def test_every_preset_that_serves_on_a_cpu_is_exported(preset):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"preset": "huge"}, "distill.preset must be one of tiny, swift, base: it is 'huge'"),
+        ({"preset": "huge"}, "distill.preset must be one of tiny, swift, mid, base: it is 'huge'"),
         ({"classroom": {"copies": 51}}, "distill.copies must lie in 0..50: it is 51"),
         ({"classroom": {"swap": 0.0}}, "swap must lie in"),
         ({"classroom": {"held_out": 1.0}}, "held_out in"),

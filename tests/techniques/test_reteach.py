@@ -12,7 +12,7 @@ from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.evaluate.delong import auc_difference
 from leanrisk.models.gbdt_search import GbdtConfig, train_gbdt_full
 from leanrisk.models.incumbent import Reading
-from leanrisk.models.training import TrainingConfig
+from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.reteach import Reteach

@@ -107,6 +107,11 @@ class TransformerBody(nn.Module):
             states = block(states)
         return states
 
+    def rest(self, blocks: int) -> None:
+        """Put the first `blocks` blocks into evaluation mode."""
+        for block in self.blocks[:blocks]:
+            block.train(False)
+
     def leave(self, states: Tensor) -> Tensor:
         """Return what the head reads, (1, rows, width), for states (rows, tokens, width) after the last block."""
         return torch.as_tensor(self.norm(states.mean(dim=1))).unsqueeze(0)
@@ -154,6 +159,9 @@ class MlpBody(nn.Module):
     def through(self, states: Tensor, start: int, stop: int) -> Tensor:
         """Return the states themselves: this body has no blocks that could stand still, only a table."""
         return states
+
+    def rest(self, blocks: int) -> None:
+        """Do nothing: there are no blocks to put into evaluation mode."""
 
     def leave(self, states: Tensor) -> Tensor:
         """Return what the head reads, (members, rows, hidden), for states (rows, tokens, width)."""

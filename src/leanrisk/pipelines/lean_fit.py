@@ -15,7 +15,7 @@ from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.gbdt_search import GbdtConfig, train_gbdt_full
 from leanrisk.models.incumbent import Reading
-from leanrisk.models.training import TrainingConfig
+from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.lean_model import LeanModel

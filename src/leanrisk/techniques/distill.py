@@ -11,7 +11,7 @@ from leanrisk.core.seeding import derived_seed
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.risk_config import PRESETS, preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
-from leanrisk.models.training import TrainingConfig
+from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach

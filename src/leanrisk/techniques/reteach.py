@@ -11,7 +11,7 @@ import polars as pl
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.seeding import generator
-from leanrisk.models.training import TrainingConfig
+from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach

@@ -17,8 +17,11 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.calibration import Calibration, fit_calibration, standardising
+from leanrisk.models.lesson import Lesson
 from leanrisk.models.risk_transformer import RiskTransformer
-from leanrisk.models.training import Lesson, TrainingConfig, TrainingLog, predict_logits, train
+from leanrisk.models.training import predict_logits, train
+from leanrisk.models.training_config import TrainingConfig
+from leanrisk.models.training_loop import TrainingLog
 from leanrisk.techniques.base import Ask, Teacher
 from leanrisk.techniques.perturbed import perturbed_rows
 

@@ -1,0 +1,251 @@
+"""The training loop: steps over batches, a moving average of the weights, a frontier, and early stopping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leanrisk.core.errors import ModelError
+from leanrisk.core.progress import Progress
+from leanrisk.models.device import Device
+from leanrisk.models.frontier import FreezeConfig, Frontier, Move
+from leanrisk.models.lesson import Lesson
+from leanrisk.models.objective import objective_loss
+from leanrisk.models.prefix import Prefix, below_frontier
+from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.training_config import TrainingConfig
+
+_PART_ROWS = {"transformer": 256, "mlp": 512}
+"""Rows of a batch that a thread works on at a time, by body: enough to outweigh the start of each operator."""
+_BLOCK_ROWS = 512
+_PROBE_ROWS = 256
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What happened: per epoch the loss and the held-out score (minus the loss); the epoch kept; the steps taken.
+
+    `frontier` are the places of the frontier over the steps, empty where nothing was frozen; `trainable` the number of
+    weights that learned at the first step; `cached_bytes` what the frozen blocks' states take on disk.
+    """
+
+    losses: tuple[float, ...]
+    scores: tuple[float, ...]
+    best_epoch: int
+    steps: int
+    frontier: tuple[Move, ...] = ()
+    trainable: int = 0
+    cached_bytes: int = 0
+
+
+class TrainingLoop:
+    """One training of one network on one lesson; `run` carries it out."""
+
+    def __init__(
+        self,
+        network: RiskTransformer,
+        lesson: Lesson,
+        held_out: Lesson,
+        config: TrainingConfig,
+        objective: str,
+        *,
+        seed: int,
+        pool: ThreadPoolExecutor,
+        device: Device,
+        freeze: FreezeConfig | None,
+        cache: Path | None,
+    ) -> None:
+        self.network, self.held_out, self.config, self.device, self.freeze = network, held_out, config, device, freeze
+        self.generator = torch.Generator().manual_seed(seed)
+        self.loss = objective_loss(objective, config)
+        self.targets = torch.from_numpy(lesson.targets)
+        self.teacher = None if lesson.teacher is None else torch.from_numpy(lesson.teacher)
+        self.rows = lesson.lookups.rows
+        self.batch = max(1, min(config.batch, self.rows // 4))
+        self.total = config.epochs * math.ceil(self.rows / self.batch)
+        # A GPU works on a whole batch at once; threads of a CPU share it. Dropout draws from one generator, and
+        # threads would draw from it in any order.
+        on_gpu = device.device.type != "cpu"
+        self.part = self.batch if on_gpu else _PART_ROWS[network.config.body]
+        self.map = map if config.threads == 1 or network.config.dropout or on_gpu else pool.map
+
+        self.frontier = None if freeze is None else Frontier(freeze, network.depth)
+        at = None if self.frontier is None else self.frontier.at
+        folder, limit_mb = (cache, freeze.cache_mb) if freeze is not None and freeze.cache else (None, 0)
+        self.prefix = Prefix(network, lesson.lookups, blocks=at, folder=folder, limit_mb=limit_mb)
+        self.judged = Prefix(network, held_out.lookups, blocks=at, folder=folder, limit_mb=limit_mb)
+        self.trainable: dict[str, nn.Parameter] = {
+            name: p for name, p in network.named_parameters() if p.requires_grad and self._learns(name)
+        }
+        self.parameters: list[Tensor] = list(self.trainable.values())
+        self.active = list(range(len(self.parameters)))
+        self.optimizer = _optimizer(self.trainable, config)
+        self.average = [p.detach().clone() for p in self.parameters]
+        self.probed: list[Tensor] = []
+        self.step = 0
+
+    def run(self, progress: Progress) -> TrainingLog:
+        """Train, and leave the weights of the best epoch in the network, in evaluation mode."""
+        losses: list[float] = []
+        scores: list[float] = []
+        best = self.average
+        trainable = sum(p.numel() for p in self.parameters)
+        with progress.track("teaching the lean model", self.config.epochs) as advance:
+            for _ in range(self.config.epochs):
+                losses.append(self._epoch())
+                scores.append(-self._held_out_loss())
+                if scores[-1] >= max(scores):
+                    best = [p.clone() for p in self.average]
+                advance(1)
+                if len(scores) - 1 - int(np.argmax(scores)) >= self.config.patience:
+                    break
+        self._load(best)
+        self.prefix.keep()
+        self.network.train(False)
+        moves = () if self.frontier is None else tuple(self.frontier.moves)
+        cached = self.prefix.cached_bytes + self.judged.cached_bytes
+        return TrainingLog(
+            tuple(losses), tuple(scores), int(np.argmax(scores)) + 1, self.step, moves, trainable, cached
+        )
+
+    def _learns(self, name: str) -> bool:
+        return self.frontier is None or not below_frontier(name, self.frontier.at)
+
+    def _epoch(self) -> float:
+        self.network.train()
+        # What stands still answers alike in every epoch, or it could not be cached.
+        self.network.body.rest(self.prefix.blocks)
+        order = torch.randperm(self.rows, generator=self.generator)
+        batches = order.split(self.batch)
+        every = math.ceil(len(batches) / self.freeze.checks) if self.freeze is not None else 0
+        loss = 0.0
+        for place, chosen in enumerate(batches, start=1):
+            loss += self._update(chosen) * len(chosen)
+            if self.frontier is not None and self.frontier.may_rise and place % every == 0:
+                self._check(self.frontier)
+        return loss / self.rows
+
+    def _update(self, chosen: Tensor) -> float:
+        """Take one step on these rows and return their loss; parts are summed in their order, whoever is first."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * _schedule(self.step / self.total, self.config.warmup)
+        parts = chosen.chunk(math.ceil(len(chosen) / self.part))
+        learning = [self.parameters[place] for place in self.active]
+        loss = 0.0
+        self.optimizer.zero_grad()
+        for part_loss, gradients in self.map(self._gradients, parts, [len(chosen)] * len(parts)):
+            loss += part_loss
+            for parameter, gradient in zip(learning, gradients, strict=True):
+                parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
+        if not math.isfinite(loss):
+            raise ModelError(
+                f"Training must keep a finite loss: it is {loss} at step {self.step}. Lower the learning_rate."
+            )
+        nn.utils.clip_grad_norm_(learning, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self._follow(learning)
+        return loss
+
+    def _gradients(self, part: Tensor, rows: int) -> tuple[float, list[Tensor]]:
+        """Return this part's share of the loss over `rows` rows, and its gradient for each learning parameter."""
+        with self.device.autocast():
+            output = self.network.above(*self.prefix.read(part), blocks=self.prefix.blocks)
+        logits = torch.as_tensor(output.member_logits).float()
+        members = logits.shape[0]
+        teacher = None if self.teacher is None else self.teacher[part].repeat(members).to(logits.device)
+        targets = self.targets[part].repeat(members).to(logits.device)
+        loss = self.loss(logits.flatten(), teacher, targets) * (len(part) / rows)
+        gradients = torch.autograd.grad(loss, [self.parameters[place] for place in self.active])
+        # The fused optimiser reads a gradient's memory as if it were laid out like its parameter's.
+        return float(loss.detach()), [gradient.contiguous() for gradient in gradients]
+
+    def _follow(self, learning: list[Tensor]) -> None:
+        # Early steps would drag the start into the average; a shorter memory lets go of it.
+        decay = min(self.config.averaging, self.step / (self.step + 10))
+        with torch.no_grad():
+            torch._foreach_lerp_([self.average[place] for place in self.active], learning, 1 - decay)
+
+    def _check(self, frontier: Frontier) -> None:
+        """See how far each block's output has moved, and freeze those that stand still at their average weights."""
+        states = self._probe()
+        if self.probed and frontier.checked(self.step, _changes(self.probed, states)):
+            frozen = [p for p, name in enumerate(self.trainable) if p in set(self.active) and not self._learns(name)]
+            with torch.no_grad():
+                for place in frozen:
+                    self.parameters[place].copy_(self.average[place])
+                    self.parameters[place].grad = None
+            self.active = [place for place in self.active if place not in set(frozen)]
+            for prefix in (self.prefix, self.judged):
+                prefix.move(frontier.at)
+            states = self._probe()
+        self.probed = states
+
+    def _probe(self) -> list[Tensor]:
+        """Return what each learning block makes of a few held-out rows; None stands for nothing below the frontier."""
+        rows = torch.arange(min(_PROBE_ROWS, self.held_out.lookups.rows))
+        with torch.no_grad():
+            states, _ = self.judged.read(rows)
+            found = [states] * self.prefix.blocks
+            for block in range(self.prefix.blocks, self.network.depth):
+                states = self.network.body.through(states, block, block + 1)
+                found.append(states)
+        return found
+
+    def _held_out_loss(self) -> float:
+        current = [p.detach().clone() for p in self.parameters]
+        self._load(self.average)
+        self.network.train(False)
+        rows = torch.arange(self.held_out.lookups.rows)
+        with torch.no_grad():
+            logits = torch.cat([self._logits(part) for part in rows.split(_BLOCK_ROWS)])
+        seen = self.held_out.teacher if self.teacher is not None else None
+        teacher = None if seen is None else torch.from_numpy(seen)
+        loss = self.loss(logits, teacher, torch.from_numpy(self.held_out.targets))
+        self._load(current)
+        return float(loss)
+
+    def _logits(self, part: Tensor) -> Tensor:
+        with self.device.autocast():
+            output = self.network.above(*self.judged.read(part), blocks=self.judged.blocks)
+        return torch.as_tensor(output.logits).float().cpu()
+
+    def _load(self, weights: Iterable[Tensor]) -> None:
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, weights, strict=True):
+                parameter.copy_(value)
+
+
+def _changes(before: list[Tensor], after: list[Tensor]) -> list[float]:
+    """Return how far each block's output has moved, relative to its spread over the rows."""
+    spreads = [float((state - state.mean(dim=0)).norm()) for state in after]
+    return [
+        float((new - old).norm()) / spread if spread else 0.0
+        for old, new, spread in zip(before, after, spreads, strict=True)
+    ]
+
+
+def _optimizer(trainable: dict[str, nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    table = [p for name, p in trainable.items() if name.startswith("table.")]
+    matrices = [p for name, p in trainable.items() if not name.startswith("table.") and p.dim() > 1]
+    vectors = [p for name, p in trainable.items() if not name.startswith("table.") and p.dim() <= 1]
+    groups = [
+        {"params": table, "weight_decay": config.table_decay},
+        {"params": matrices, "weight_decay": config.body_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, fused=True)
+
+
+def _schedule(share: float, warmup: float) -> float:
+    """Return the learning rate's factor: a linear warm-up, then half a cosine down to zero."""
+    if share < warmup:
+        return (share + 1e-3) / (warmup + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
