@@ -35,6 +35,7 @@ _PLAIN = {"r": 8, "lora_alpha": 8, "target_modules": (), "bias": "none", "lora_d
 """The settings that an adapter may have, with peft's defaults; others name code to import or change the base."""
 _OF_PEFT = frozenset({"peft_type", "peft_version", "task_type", "auto_mapping", "base_model_name_or_path", "revision"})
 _REMARKS = _OF_PEFT | {"inference_mode", "runtime_config"}
+_UNKNOWN = object()
 _MODULE = re.compile(r"\w+(\.\w+)*", re.ASCII)
 
 
@@ -70,7 +71,7 @@ class Adapter:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "adapter"))
             model = _wrapped(network, settings)
-        return cls(settings, get_peft_model_state_dict(model), network_digest(network))
+        return cls.of(model, network_digest(network))
 
     @classmethod
     def of(cls, model: PeftModel, base: str) -> Adapter:
@@ -203,13 +204,18 @@ def _plain_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     strange = [
         name
         for name, value in plain.items()
-        if name not in _PLAIN and name not in _REMARKS and (name not in usual or value != usual[name])
+        if name not in _PLAIN and name not in _REMARKS and not _at_default(value, usual.get(name, _UNKNOWN))
     ]
     if strange:
         raise ModelError(
             f"An adapter has the settings {', '.join(_PLAIN)}: '{strange[0]}' is set too. Leave it at peft's default."
         )
     return {name: plain[name] for name in _PLAIN if name in plain}
+
+
+def _at_default(value: object, usual: object) -> bool:
+    # peft itself puts an empty set in the place of None.
+    return value == usual or (not value and not usual)
 
 
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""A text model from a local folder in Hugging Face's layout: offline, safetensors only, no code from the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from leanrisk.core.errors import ConfigError, ModelError
+from leanrisk.core.seeding import derived_seed
+from leanrisk.models.quiet import quiet_transformers
+
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+_ADAPTER = "adapter_config.json"
+_LONGEST = 512
+_FAILURES = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+"""What transformers raises for a folder that it cannot read: the fault is in the folder's files."""
+
+
+@dataclass(frozen=True)
+class TextModel:
+    """A network that puts texts into classes, and the tokenizer that reads them for it.
+
+    `network` answers `network(**tokens)` with `.logits`, (rows, labels); `architecture` is its `model_type`.
+    """
+
+    network: nn.Module = field(repr=False)
+    tokenizer: PreTrainedTokenizerBase = field(repr=False)
+    architecture: str
+    labels: int
+
+    def tokens(self, texts: Sequence[str], *, longest: int = _LONGEST) -> dict[str, Tensor]:
+        """Return what the network reads for these texts: int64 tensors (rows, tokens), cut after `longest` tokens.
+
+        A text without any token is read as one token of padding, so that each has an answer.
+        """
+        read = self.tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        index, seen = read["input_ids"].long(), read["attention_mask"].long()
+        if not index.shape[1]:
+            index = torch.full((len(texts), 1), self.tokenizer.pad_token_id)
+            seen = torch.zeros_like(index)
+        seen[seen.sum(dim=1) == 0, 0] = 1
+        return {"input_ids": index, "attention_mask": seen}
+
+
+class PooledClassifier(nn.Module):
+    """A body without a classification class of its own, and a linear head on the mean of its last states."""
+
+    def __init__(self, body: PreTrainedModel, labels: int) -> None:
+        super().__init__()
+        self.config = body.config
+        self.body = body
+        self.score = nn.Linear(body.config.hidden_size, labels, bias=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor | None = None) -> Any:
+        """Return `.logits` (rows, labels), and `.loss` where `labels` (rows,) are given."""
+        states = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        seen = attention_mask.unsqueeze(2).to(states.dtype)
+        logits = self.score((states * seen).sum(dim=1) / seen.sum(dim=1).clamp(min=1))
+        loss = None if labels is None else functional.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def load_text_model(folder: Path | str, *, labels: int = 2, seed: int = 0) -> TextModel:
+    """Return the model in `folder` for `labels` classes, in float32 on the CPU and in evaluation mode.
+
+    A head that the folder does not hold is drawn from `seed`. An architecture that transformers has no classification
+    class for gets a linear head on its mean state (`PooledClassifier`). Nothing is fetched, unpickled or imported from
+    the folder. Raises `ModelError` for a missing folder, pickled weights, an unknown architecture or damaged files.
+    """
+    if labels < 2:
+        raise ConfigError(f"A classifier needs at least 2 classes: labels is {labels}. Give 2 or more.")
+    place = _checked(Path(folder))
+    try:
+        config = _config(place, labels)
+        tokenizer = _tokenizer(place)
+        with quiet_transformers(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, "text-head"))
+            network = _network(place, config, labels)
+    except ModelError:
+        raise
+    except _FAILURES as error:
+        raise _unread(place, error) from error
+    _pad(tokenizer, config, place)
+    return TextModel(network.train(False), tokenizer, str(config.model_type), labels)
+
+
+def _checked(place: Path) -> Path:
+    if not (place / "config.json").is_file():
+        raise ModelError(
+            f"A text model is a local folder with a config.json: '{place}' has none. Download the model to a folder "
+            "first; nothing is fetched from here."
+        )
+    if (place / _ADAPTER).exists():
+        raise ModelError(
+            f"A text model is loaded whole: '{place}' holds {_ADAPTER}, which names another model. Merge the adapter "
+            "into its base and save that, or load the base."
+        )
+    if not any(place.glob("*.safetensors")):
+        pickled = sorted(file.name for pattern in _PICKLES for file in place.glob(pattern))
+        raise ModelError(
+            f"Weights must not be able to run code: '{place}' has no .safetensors file"
+            f"{f', only {pickled[0]}' if pickled else ''}. Save the model again with save_pretrained."
+        )
+    return place
+
+
+def _config(place: Path, labels: int) -> PreTrainedConfig:
+    config = AutoConfig.from_pretrained(place, **_SAFE)
+    if config.num_labels != labels:
+        config.num_labels = labels
+    # A folder could name kernels to be fetched and run; transformers' own default is taken instead.
+    config._attn_implementation = config._experts_implementation = None
+    return config
+
+
+def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
+    # tokenizer.json says everything; the class that an architecture is known by would read some of it otherwise.
+    kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
+    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(place, **_SAFE)
+    return tokenizer
+
+
+def _network(place: Path, config: PreTrainedConfig, labels: int) -> nn.Module:
+    classes = AutoModelForSequenceClassification
+    known = type(config) in classes._model_mapping
+    network, report = (classes if known else AutoModel).from_pretrained(
+        place, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_SAFE
+    )
+    prefix = f"{network.base_model_prefix}." if known else ""
+    # A head and a pooler may be new: checkpoints made for other tasks have none.
+    missing = sorted(name for name in report["missing_keys"] if name.startswith(prefix) and "pooler" not in name)
+    if missing:
+        raise ModelError(
+            f"A text model must be whole: '{place}' has no weights for {missing[0]} ({len(missing)} in all). Restore "
+            "the folder from its source."
+        )
+    return network if known else PooledClassifier(network, labels)
+
+
+def _pad(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, place: Path) -> None:
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(
+                f"Texts of several lengths need a padding token: the tokenizer in '{place}' has neither one nor an end "
+                "token. Set one and save it again."
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    config.pad_token_id = tokenizer.pad_token_id
+
+
+def _unread(place: Path, error: Exception) -> ModelError:
+    told = str(error).strip().partition("\n")[0]
+    return ModelError(
+        f"A text model needs an architecture that transformers knows and whole files: '{place}' is not that ({told}). "
+        "Check config.json (BERT, Llama, Qwen2, Qwen3 and deepseek_v3 are tested), or save the model again."
+    )
