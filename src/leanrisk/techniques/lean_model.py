@@ -20,6 +20,7 @@ from leanrisk.core.errors import ModelError
 from leanrisk.core.files import write_json
 from leanrisk.core.inputs import Inputs
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.adapter import Adapter
 from leanrisk.models.calibration import Calibration
 from leanrisk.models.export import check_parity, export_graph
 from leanrisk.models.incumbent import RecordRoute
@@ -28,6 +29,8 @@ from leanrisk.models.risk_transformer import RiskTransformer
 
 _PARITY_ROWS = 1000
 _NETWORK, _FACTS = "network", "lean.json"
+ADAPTER = "adapter"
+"""Folder of the adapter that is merged into the network, beside the network without it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class LeanModel:
     """A taught network with all that turns raw rows into its inputs and its logit into a probability.
 
     Every prediction comes from the exported graph, so what is measured is what is deployed. `facts` says how it was
-    taught (preset, epochs, rows), for the card and the report.
+    taught (preset, epochs, rows), for the card and the report. A network that is a `base` with an `adapter` merged into
+    it keeps both, so that the next round can go on with the adapter.
     """
 
     encoder: Encoder
@@ -43,17 +47,27 @@ class LeanModel:
     calibration: Calibration
     graph: bytes
     facts: dict[str, Any] = field(default_factory=dict)
+    base: RiskTransformer | None = None
+    adapter: Adapter | None = None
     kind: str = "risk-transformer"
 
     @classmethod
     def exported(
-        cls, encoder: Encoder, network: RiskTransformer, calibration: Calibration, *, like: pl.DataFrame, **facts: Any
+        cls,
+        encoder: Encoder,
+        network: RiskTransformer,
+        calibration: Calibration,
+        *,
+        like: pl.DataFrame,
+        base: RiskTransformer | None = None,
+        adapter: Adapter | None = None,
+        **facts: Any,
     ) -> LeanModel:
         """Return the model with its graph, checked against the network on up to 1,000 rows of `like`."""
         graph = export_graph(network, encoder.fields, calibration)
         inputs = encoder.inputs(like.head(_PARITY_ROWS))
         parity = check_parity(graph, network, calibration, inputs, encoder.lookups(inputs))
-        return cls(encoder, network, calibration, graph, {**facts, "parity": parity})
+        return cls(encoder, network, calibration, graph, {**facts, "parity": parity}, base, adapter)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -70,6 +84,11 @@ class LeanModel:
         """Number of the network's parameters."""
         return int(self.network.num_parameters())
 
+    @property
+    def foundation(self) -> tuple[RiskTransformer, Adapter | None]:
+        """The network that adapters sit on, and the one that is merged into `network`, if any."""
+        return (self.network if self.base is None else self.base), self.adapter
+
     def score(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """Return the probability of bad (regression: the value) for encoded rows, float32 (rows,)."""
         return self._session.probability(inputs)
@@ -84,9 +103,12 @@ class LeanModel:
         return lambda record: float(answer(encode(record))[0])
 
     def save(self, folder: Path) -> None:
-        """Write what a later `refresh` starts from: network (safetensors), encoder and calibration."""
+        """Write what a later `refresh` starts from: network (safetensors), its adapter, encoder and calibration."""
+        base, adapter = self.foundation
         with _no_bars():
-            self.network.save_pretrained(folder / _NETWORK)
+            base.save_pretrained(folder / _NETWORK)
+        if adapter is not None:
+            adapter.save(folder / ADAPTER)
         write_json(
             folder / _FACTS,
             {"encoder": self.encoder.to_dict(), "calibration": self.calibration.to_dict(), "facts": self.facts},
@@ -98,19 +120,21 @@ class LeanModel:
         try:
             plain = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             with _no_bars():
-                network = RiskTransformer.from_pretrained(
+                base: RiskTransformer = RiskTransformer.from_pretrained(
                     folder / _NETWORK, local_files_only=True, use_safetensors=True
                 )
             encoder = Encoder.from_dict(plain["encoder"])
             calibration = Calibration.from_dict(plain["calibration"])
-            if encoder.layout.size != network.config.table_rows:
-                raise ValueError(f"{network.config.table_rows} rows in its table, {encoder.layout.size} in its fields")
+            if encoder.layout.size != base.config.table_rows:
+                raise ValueError(f"{base.config.table_rows} rows in its table, {encoder.layout.size} in its fields")
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"A saved lean model must be whole: '{folder}' is not ({error}). Shrink again, or restore the folder."
             ) from error
+        adapter = Adapter.load(folder / ADAPTER) if (folder / ADAPTER).is_dir() else None
+        network = base if adapter is None else adapter.merged(base)
         graph = export_graph(network, encoder.fields, calibration)
-        return cls(encoder, network, calibration, graph, dict(plain["facts"]))
+        return cls(encoder, network, calibration, graph, dict(plain["facts"]), base if adapter else None, adapter)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy opens its own session: ONNX Runtime's cannot leave the process.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.calibration import Calibration, fit_calibration, standardising
+from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.lesson import Lesson
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import predict_logits, train
@@ -88,10 +90,13 @@ def teach(
     scale: Scale,
     seed: int,
     objective: str = "binary",
+    freeze: FreezeConfig | None = None,
+    cache: Path | None = None,
     progress: Progress = _SILENT,
 ) -> TrainingLog:
     """Teach `network` in place on `rows` and on perturbed copies that the teacher scores; return the log.
 
+    `freeze` and `cache` as in `models.training.train`.
     Raises `ModelError` for fewer than two rows of either outcome, or a teacher without opinions.
     """
     chosen = _stopping_rows(rows.labels, classroom.held_out, seed=seed, objective=objective)
@@ -117,6 +122,8 @@ def teach(
             config=replace(training, label_weight=training.label_weight * known),
             seed=derived_seed(seed, "training"),
             objective=objective,
+            freeze=freeze,
+            cache=cache,
             progress=progress,
         )
 
