@@ -1,4 +1,4 @@
-"""`leanrisk simulate sme` as a user meets it."""
+"""`leanrisk simulate` as a user meets it."""
 
 import json
 
@@ -8,6 +8,7 @@ import pytest
 from leanrisk.cli.main import main
 from leanrisk.core.schema import Schema
 from leanrisk.data.load import load
+from leanrisk.data.simulate.aml.transfers import AmlSize, simulate_aml
 from leanrisk.data.simulate.sme import simulate_sme
 
 
@@ -73,3 +74,62 @@ def test_bad_options_are_told_and_leave_nothing(tmp_path, monkeypatch, capsys, o
 def test_a_book_without_a_place_is_refused(capsys):
     assert main(["simulate", "sme"]) == 2
     assert "--output" in capsys.readouterr().err
+
+
+def test_transfers_accounts_and_both_schemas_are_written_and_named(tmp_path, capsys):
+    book = tmp_path / "deep" / "transfers.parquet"
+    words = ["--accounts", "600", "--share", "0.01", "--seed", "3", "-o", str(book)]
+    assert main(["simulate", "aml", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "12,000 transfers" in shown
+    assert "600 accounts" in shown
+    written = {
+        "transfers.parquet",
+        "transfers.schema.toml",
+        "transfers.accounts.parquet",
+        "transfers.accounts.schema.toml",
+    }
+    assert {entry.name for entry in book.parent.iterdir()} == written
+    assert all(name in shown for name in written)
+    transfers, accounts = simulate_aml(AmlSize(600, share=0.01, seed=3))
+    assert pl.read_parquet(book).equals(transfers, null_equal=True)
+    assert load(book, Schema.read(book.with_suffix(".schema.toml"))).rows == 12_000
+    holders = book.with_name("transfers.accounts.parquet")
+    assert pl.read_parquet(holders).equals(accounts)
+    assert load(holders, Schema.read(holders.with_suffix(".schema.toml")), labelled=False).rows == 600
+
+
+def test_json_names_the_files_of_the_transfers(tmp_path, capsys):
+    book = tmp_path / "transfers.csv"
+    words = ["--accounts", "500", "--transfers", "4000", "--share", "0.02", "--days", "60", "-o", str(book), "--json"]
+    assert main(["simulate", "aml", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], told["transfers"], told["accounts"], told["days"]) == (str(book), 4_000, 500, 60)
+    assert told["bytes"] == book.stat().st_size
+    assert Schema.read(told["schema"]).target == "is_laundering"
+    assert load(told["accounts_file"], Schema.read(told["accounts_schema"]), labelled=False).rows == 500
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--accounts", "0"], "0 were asked for"),
+        (["--accounts", "100"], "100 were asked for"),
+        (["--accounts", "many"], "--accounts"),
+        (["--transfers", "-1"], "-1 were asked for"),
+        (["--share", "0"], "0.0 was asked for"),
+        (["--share", "1.5"], "1.5 was asked for"),
+        (["--days", "1"], "1 were asked for"),
+        (["--seed", "-1"], "seed"),
+        (["-o", "book.xlsx"], ".parquet"),
+        (["-o", "taken/book.parquet"], "taken"),
+    ],
+)
+def test_bad_options_for_transfers_are_told_and_leave_nothing(tmp_path, monkeypatch, capsys, options, wanted):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("not a folder")
+    assert main(["simulate", "aml", "--accounts", "600", "-o", "book.parquet", *options]) == 2
+    told = capsys.readouterr().err
+    assert wanted in told
+    assert "Traceback" not in told
+    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]

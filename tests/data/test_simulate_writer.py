@@ -11,9 +11,10 @@ from leanrisk.core.errors import ConfigError, OutputError
 from leanrisk.core.files import sha256_of
 from leanrisk.core.progress import Silent
 from leanrisk.data.read import read_table
+from leanrisk.data.simulate.aml.transfers import AmlSize, simulate_aml
 from leanrisk.data.simulate.book import BLOCK_ROWS
 from leanrisk.data.simulate.sme import simulate_sme
-from leanrisk.data.simulate.writer import write_sme
+from leanrisk.data.simulate.writer import write_aml, write_sme
 
 ROWS = BLOCK_ROWS + 500
 FEATURES = 24
@@ -99,3 +100,30 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "taken").write_text("not a folder")
     with pytest.raises(OutputError, match="taken"):
         write(tmp_path / "taken" / "book.parquet")
+
+
+TRANSFERS = AmlSize(600, share=0.01, seed=5)
+
+
+@pytest.mark.parametrize("name", ["book.parquet", "book.arrow", "book.csv"])
+def test_transfers_and_accounts_are_written_in_every_format(tmp_path, name):
+    files = tmp_path / name, tmp_path / f"accounts_{name}"
+    write_aml(*files, TRANSFERS, chunk_rows=5_000)
+    for file, frame in zip(files, simulate_aml(TRANSFERS), strict=True):
+        read = read_table(file)
+        assert (read.height, read.columns) == (frame.height, frame.columns)
+        if file.suffix != ".csv":
+            assert read.equals(frame, null_equal=True)
+
+
+def test_a_cut_between_transfers_and_accounts_leaves_neither(tmp_path):
+    watched = Counting(cut=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        write_aml(tmp_path / "book.parquet", tmp_path / "accounts.parquet", TRANSFERS, progress=watched)
+    assert watched.total == TRANSFERS.rows
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_transfers_and_accounts_need_a_file_each(tmp_path):
+    with pytest.raises(ConfigError, match="a file each"):
+        write_aml(tmp_path / "book.parquet", tmp_path / "book.parquet", TRANSFERS)

@@ -71,3 +71,54 @@ def sme(
         size = output.stat().st_size / 1e6
         typer.echo(f"{output}: {rows:,} loans, {features} features, {size:,.1f} MB")
         typer.echo(f"{schema_file}: the schema; give both to `leanrisk run sme-credit --data FILE --schema FILE`")
+
+
+@app.command()
+def aml(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write: .parquet, .arrow or .csv.")
+    ],
+    accounts: Annotated[int, typer.Option("--accounts", help="Number of accounts, 500 or more.")] = 50_000,
+    transfers: Annotated[
+        int | None, typer.Option("--transfers", help="Number of transfers; default: 20 for each account.")
+    ] = None,
+    share: Annotated[float, typer.Option("--share", help="Share of laundering transfers, up to 0.05.")] = 0.001,
+    days: Annotated[int, typer.Option("--days", help="Days that the book covers, 30 or more.")] = 180,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal books.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Write transfers between accounts, some of them laundering.
+
+    Fans, cycles, scatter-gather, bipartite and stacked layers and random walks are mostly honest business; no single
+    column tells the laundering ones. The accounts are written beside the transfers as NAME.accounts, and a schema
+    beside each as .schema.toml.
+    """
+    from leanrisk.core.files import write_text
+    from leanrisk.data.simulate.aml.transfers import AmlSize, accounts_schema, transfers_schema
+    from leanrisk.data.simulate.writer import write_aml
+
+    size = AmlSize(accounts, transfers, share=share, days=days, seed=seed)
+    accounts_file = output.with_suffix(f".accounts{output.suffix}")
+    schemas = {file: file.with_suffix(".schema.toml") for file in (output, accounts_file)}
+    write_aml(output, accounts_file, size, progress=RichProgress())
+    write_text(schemas[output], transfers_schema().to_toml())
+    write_text(schemas[accounts_file], accounts_schema().to_toml())
+    if as_json:
+        print_json(
+            {
+                "file": str(output),
+                "schema": str(schemas[output]),
+                "accounts_file": str(accounts_file),
+                "accounts_schema": str(schemas[accounts_file]),
+                "transfers": size.rows,
+                "accounts": accounts,
+                "share": share,
+                "days": days,
+                "seed": seed,
+                "bytes": output.stat().st_size,
+            }
+        )
+    else:
+        typer.echo(f"{output}: {size.rows:,} transfers in {days} days, {output.stat().st_size / 1e6:,.1f} MB")
+        typer.echo(f"{accounts_file}: {accounts:,} accounts")
+        typer.echo(f"{schemas[output]}, {schemas[accounts_file]}: their schemas")

@@ -54,3 +54,9 @@ def hashed(keys: Ints, salt: int) -> Hashes:
 def shares(hashes: Hashes) -> npt.NDArray[np.float64]:
     """Return hashes as numbers in [0, 1)."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def picked(cumulated: npt.NDArray[np.float64], draws: npt.NDArray[np.float64]) -> Ints:
+    """Return places drawn by weight; `cumulated` weights end at 1, `draws` are even in [0, 1)."""
+    places = np.searchsorted(cumulated, draws, side="right")
+    return np.minimum(places, cumulated.size - 1).astype(np.int64)

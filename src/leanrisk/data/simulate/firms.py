@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leanrisk.core.seeding import generator
-from leanrisk.data.simulate.draws import Floats, Ints, hashed, normals, shares
+from leanrisk.data.simulate.draws import Floats, Ints, hashed, normals, picked, shares
 from leanrisk.data.simulate.levels import (
     BRANCHES,
     LATE_BRANCHES_FROM,
@@ -148,8 +148,7 @@ class Firms:
         return np.concatenate([spread, np.arange(len(REGIONS))]).astype(np.int64)
 
     def _pick(self, cumulated: npt.NDArray[np.float64], firm: Ints, salt: int) -> Ints:
-        place = np.searchsorted(cumulated, shares(hashed(firm, self._salts[salt])), side="right")
-        return np.minimum(place, cumulated.size - 1).astype(np.int64)
+        return picked(cumulated, shares(hashed(firm, self._salts[salt])))
 
     def _branch(self, firm: Ints, region: Ints, months: Ints) -> Ints:
         begun = np.searchsorted(self._region_of_branch, region)

@@ -138,6 +138,11 @@ def plain_array(values: npt.NDArray[np.generic], empty: Mask | None = None) -> p
     return pa.Array.from_buffers(kind, values.size, [valid, pa.py_buffer(np.ascontiguousarray(values))])
 
 
+def moment_array(seconds: Ints) -> pa.Array:
+    """Return seconds since 1970-01-01 as Arrow timestamps."""
+    return plain_array(seconds * 1_000_000).cast(pa.timestamp("us"))
+
+
 def level_array(codes: npt.NDArray[np.integer], levels: tuple[str, ...], empty: Mask | None = None) -> pa.Array:
     """Return level numbers as an Arrow dictionary of strings; rows in `empty` are null."""
     return pa.DictionaryArray.from_arrays(plain_array(codes.astype(np.int16), empty), pa.array(levels), safe=False)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
 
 import polars as pl
@@ -14,6 +11,7 @@ import pyarrow as pa
 
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.schema import Column, Kind, Role, Schema
+from leanrisk.data.simulate.blocks import made_ahead
 from leanrisk.data.simulate.book import Book, Draft, Outcomes
 from leanrisk.data.simulate.catalogue import catalogue
 from leanrisk.data.simulate.columns import NEVER, Categorical, Numeric, Shape, Spec
@@ -79,12 +77,8 @@ def sme_batches(
     """
     check_sme(rows=rows, features=features, seed=seed)
     book = Book(rows=rows, features=features, seed=seed)
-    threads = workers or min(4, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="simulate")
-    try:
-        yield _batches(book, _drafts(book, pool, ahead=threads + 1))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with made_ahead(book.draft, book.blocks, workers) as drafts:
+        yield _batches(book, drafts)
 
 
 def check_sme(*, rows: int, features: int, seed: int) -> None:
@@ -133,14 +127,3 @@ def _batches(book: Book, drafts: Iterator[Draft]) -> Iterator[pa.RecordBatch]:
     for draft in drafts:
         columns = {**draft.columns, **outcomes.settle(draft)}
         yield pa.RecordBatch.from_arrays([columns[name] for name in names], names=names)
-
-
-def _drafts(book: Book, pool: ThreadPoolExecutor, *, ahead: int) -> Iterator[Draft]:
-    """Yield the drafts in block order; the pool makes at most `ahead` of them before they are asked for."""
-    waiting: deque[Future[Draft]] = deque()
-    for block in range(book.blocks):
-        waiting.append(pool.submit(book.draft, block))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

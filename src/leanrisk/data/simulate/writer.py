@@ -1,4 +1,4 @@
-"""Writes a simulated book to a file block by block, so that a book larger than memory needs no more of it."""
+"""Writes simulated books to files block by block, so that a book larger than memory needs no more of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import replacing
-from leanrisk.core.progress import Progress, Silent
+from leanrisk.core.progress import Advance, Progress, Silent
+from leanrisk.data.simulate.aml.transfers import AmlSize, aml_batches
 from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches
 
 CHUNK_ROWS = 32_768
@@ -27,6 +28,10 @@ class Sink(Protocol):
     def write_table(self, table: pa.Table) -> None:
         """Append the rows of `table`."""
         ...
+
+
+Opened = Callable[[Path, pa.Schema, str], contextlib.AbstractContextManager[Sink]]
+"""Opens a file for tables of a schema; the last argument names the column by whose values readers may skip rows."""
 
 
 def write_sme(
@@ -46,20 +51,59 @@ def write_sme(
     unknown suffix, `OutputError` where the file cannot be written.
     """
     target = Path(path)
-    opened = _sink_for(target)
+    _sink_for(target)
     check_sme(rows=rows, features=features, seed=seed)
-    if chunk_rows < 1:
-        raise ConfigError(f"A chunk has at least one row: chunk_rows is {chunk_rows}. Choose a larger number.")
+    _check_chunk(chunk_rows)
     with (
         replacing(target) as part,
         progress.track(f"simulate {rows:,} loans", rows) as advance,
         sme_batches(rows=rows, features=features, seed=seed, workers=workers) as batches,
     ):
-        first = next(batches)
-        with opened(part, first.schema) as sink:
-            for table in _chunks(first, batches, chunk_rows):
-                sink.write_table(table)
-                advance(table.num_rows)
+        _write(part, _sink_for(target), batches, "decision_date", chunk_rows, advance)
+
+
+def write_aml(
+    path: Path | str,
+    accounts_path: Path | str,
+    size: AmlSize,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
+    workers: int | None = None,
+    progress: Progress = _SILENT,
+) -> None:
+    """Write a book of transfers to `path` and its accounts to `accounts_path`, each in the format of its suffix.
+
+    The rows are those of `simulate_aml`, whatever `chunk_rows` and `workers`. Nothing appears at either place before
+    both files are whole. Raises as `write_sme` does.
+    """
+    target, beside = Path(path), Path(accounts_path)
+    sinks = _sink_for(target), _sink_for(beside)
+    if target == beside:
+        raise ConfigError(f"Transfers and accounts need a file each: both are to be '{target}'. Change one.")
+    _check_chunk(chunk_rows)
+    with (
+        replacing(beside) as accounts_part,
+        replacing(target) as part,
+        progress.track(f"simulate {size.rows:,} transfers", size.rows) as advance,
+        aml_batches(size, workers=workers) as (batches, accounts),
+    ):
+        _write(part, sinks[0], batches, "time", chunk_rows, advance)
+        _write(accounts_part, sinks[1], iter(accounts.to_batches()), "opened", accounts.num_rows, lambda rows: None)
+
+
+def _check_chunk(chunk_rows: int) -> None:
+    if chunk_rows < 1:
+        raise ConfigError(f"A chunk has at least one row: chunk_rows is {chunk_rows}. Choose a larger number.")
+
+
+def _write(
+    part: Path, opened: Opened, batches: Iterator[pa.RecordBatch], time: str, chunk_rows: int, advance: Advance
+) -> None:
+    first = next(batches)
+    with opened(part, first.schema, time) as sink:
+        for table in _chunks(first, batches, chunk_rows):
+            sink.write_table(table)
+            advance(table.num_rows)
 
 
 def _chunks(first: pa.RecordBatch, others: Iterator[pa.RecordBatch], chunk_rows: int) -> Iterator[pa.Table]:
@@ -75,7 +119,7 @@ def _chunks(first: pa.RecordBatch, others: Iterator[pa.RecordBatch], chunk_rows:
         held = held.slice(chunk_rows)
 
 
-def _sink_for(path: Path) -> Callable[[Path, pa.Schema], contextlib.AbstractContextManager[Sink]]:
+def _sink_for(path: Path) -> Opened:
     try:
         return _SINKS[path.suffix.lower()]
     except KeyError:
@@ -85,24 +129,24 @@ def _sink_for(path: Path) -> Callable[[Path, pa.Schema], contextlib.AbstractCont
 
 
 @contextlib.contextmanager
-def _parquet(path: Path, schema: pa.Schema) -> Iterator[Sink]:
+def _parquet(path: Path, schema: pa.Schema, time: str) -> Iterator[Sink]:
     words = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     # Without the Arrow schema the dictionaries read back as plain strings, as in any bank's file.
     with pq.ParquetWriter(
-        path, schema, compression="lz4", use_dictionary=words, write_statistics=["decision_date"], store_schema=False
+        path, schema, compression="lz4", use_dictionary=words, write_statistics=[time], store_schema=False
     ) as sink:
         yield sink
 
 
 @contextlib.contextmanager
-def _arrow(path: Path, schema: pa.Schema) -> Iterator[Sink]:
+def _arrow(path: Path, schema: pa.Schema, time: str) -> Iterator[Sink]:
     plain = _plain(schema)
     with pa.ipc.new_file(path, plain) as sink:
         yield _Plain(sink.write_table, plain)
 
 
 @contextlib.contextmanager
-def _csv(path: Path, schema: pa.Schema) -> Iterator[Sink]:
+def _csv(path: Path, schema: pa.Schema, time: str) -> Iterator[Sink]:
     plain = _plain(schema)
     with pyarrow.csv.CSVWriter(path, plain) as sink:
         yield _Plain(sink.write_table, plain)
