@@ -43,6 +43,7 @@ COMMANDS = {
     "shrink": Entry("leanrisk.cli.shrink:shrink", "Turn an incumbent into a lean, measured bundle.", _LEAN),
     "refresh": Entry("leanrisk.cli.refresh:refresh", "Teach the last champion what the newest rows say.", _LEAN),
     "score": Entry("leanrisk.cli.score:score", "Score a file with a bundle.", _USE),
+    "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),
     "report": Entry("leanrisk.cli.report:report", "Write the report page of a finished run.", _USE),
     "bench": Entry("leanrisk.cli.bench:bench", "Run one of the project's benchmarks.", _USE),
 }

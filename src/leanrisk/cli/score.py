@@ -11,7 +11,7 @@ from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout
 
 
 def score(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle, or a shelf of adapters.")],
     data: Annotated[Path, typer.Argument(help="Parquet, CSV or Arrow file with the raw columns.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file for the scores.")] = Path("scores.parquet"),
     as_json: AsJson = False,
@@ -22,9 +22,9 @@ def score(
     from leanrisk.core.files import replacing
     from leanrisk.core.schema import Role
     from leanrisk.data.read import read_table
-    from leanrisk.registry.bundle import Bundle
+    from leanrisk.registry.shelf import opened
 
-    loaded = Bundle.load(bundle)
+    loaded = opened(bundle)
     frame = read_table(data)
     with RichProgress().track(f"scoring {frame.height} rows") as advance:
         scores = loaded.score(frame)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from leanrisk.registry.bundle import Bundle
+from leanrisk.registry.shelf import opened
 
 
 class Scorer:
@@ -18,8 +19,11 @@ class Scorer:
 
     @classmethod
     def open(cls, folder: Path | str) -> Scorer:
-        """Return a scorer for the bundle in `folder`; raises `BundleError` where it is altered or answers otherwise."""
-        return cls(Bundle.load(folder))
+        """Return a scorer for the bundle in `folder`, or for what a shelf's pointer says there now.
+
+        Raises `BundleError` where it is altered or answers otherwise.
+        """
+        return cls(opened(folder))
 
     def one(self, record: Mapping[str, Any]) -> float:
         """Return the probability of bad (regression: the value) of one record; an absent field is missing.
