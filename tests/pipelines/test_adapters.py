@@ -13,6 +13,7 @@ import pytest
 from leanrisk.core.errors import BundleError, ConfigError, DataError, ModelError, OutputError
 from leanrisk.core.files import sha256_of
 from leanrisk.models.adapter import Adapter, network_digest
+from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.adapter_diff import diff
 from leanrisk.pipelines.adapters import adapter_of, add
 from leanrisk.registry.bundle import TRAINING, Bundle
@@ -20,10 +21,12 @@ from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.teaching import Classroom
+from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
 from tests.pipelines.shelves import base_model, champion, refreshed, refreshed_model
 from tests.registry.bundles import bundle_copy, written
 from tests.registry.test_bundle import small_files
-from tests.techniques.lean_books import SETTINGS, bench, book, candidate, schema
+from tests.techniques.lean_books import SETTINGS, bench, book, candidate, schema, train_rows
 
 ROWS = book(300, seed=51).frame
 
@@ -63,6 +66,18 @@ def test_an_adapter_keeps_its_weights_its_calibration_and_its_scores(shelf, tmp_
     }
     assert facts["lineage"] == ["distill"]
     assert adapter.size_bytes < 30_000
+
+
+def test_what_a_lora_refresh_writes_goes_onto_the_shelf(shelf, tmp_path):
+    tuning = Tuning(
+        LoraSettings(rank=4), training=TrainingConfig(epochs=2, batch=64, threads=1), classroom=Classroom(copies=1)
+    )
+    made = tuned(base_model(), train_rows(), bench(), tuning)
+    written(tmp_path / "taught", made)
+    bundle = add(shelf.folder, "taught", tmp_path / "taught")
+    assert np.allclose(bundle.score(ROWS), made.predict(ROWS), atol=1e-6)
+    assert bundle.manifest.facts["adapter"]["rank"] == 4
+    assert not np.allclose(bundle.score(ROWS), shelf.load(None).score(ROWS), atol=1e-3)
 
 
 def test_adding_moves_no_pointer_and_touches_nothing_else(shelf, tmp_path):
