@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from leanrisk.core.errors import ConfigError
-from leanrisk.core.metrics import psi
 
 
 @dataclass(frozen=True)
@@ -19,8 +17,8 @@ class FreezeConfig:
     `start` blocks are frozen at the first step (None: half of them). With `dynamic`, the frontier rises to `most` at
     the latest (None: three quarters): a block is frozen once the output of it has moved by less than `still`, relative
     to its spread, in `patience` checks in a row, `checks` of them per epoch. `cache` keeps what the frozen blocks make
-    of each row on disk, up to `cache_mb`, so that later epochs begin at the frontier. `drift` is the PSI, on the mean
-    of the block's outputs, above which new rows send the frontier down below that block.
+    of each row on disk, up to `cache_mb`, so that later epochs begin at the frontier. `drift` is the PSI of a block's
+    outputs, older rows against new ones, above which that block must learn again (see `state_drift`).
     """
 
     start: int | None = None
@@ -67,11 +65,10 @@ class Move:
 class Frontier:
     """The number of frozen blocks (`at`) over the course of one training, and its `moves`."""
 
-    def __init__(self, config: FreezeConfig, depth: int, *, start: Move | None = None) -> None:
+    def __init__(self, config: FreezeConfig, depth: int) -> None:
         at, self._most = config.limits(depth)
         self._config = config
-        first = start or Move(0, at, "start")
-        self.moves: list[Move] = [first]
+        self.moves: list[Move] = [Move(0, at, "start")]
         self._calm = np.zeros(depth, dtype=np.int64)
 
     @property
@@ -98,20 +95,3 @@ class Frontier:
             return False
         self.moves.append(Move(step, reached, "still"))
         return True
-
-
-def lowered(start: int, drifts: Sequence[float], limit: float) -> int:
-    """Return the frontier below the first block whose outputs have drifted by more than `limit`, at most `start`.
-
-    `drifts` (depth + 1,): the PSI of what enters the blocks, then of what each block makes of it.
-    """
-    for blocks, drift in enumerate(drifts[: start + 1]):
-        if drift > limit:
-            return max(0, blocks - 1)
-    return start
-
-
-def output_drift(old: npt.NDArray[np.float32], new: npt.NDArray[np.float32]) -> float:
-    """Return the mean PSI over the columns of two samples of states, (rows, tokens x width) each."""
-    columns = range(old.shape[1])
-    return float(np.mean([psi(old[:, place], new[:, place]) for place in columns]))

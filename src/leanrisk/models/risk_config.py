@@ -24,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "members": 4,
     },
     # Twelve blocks, small enough to be taught on a CPU: where freezing from the bottom has something to freeze.
-    "mid": {"body": "transformer", "width": 128, "blocks": 12, "heads": 4, "tokens": 8, "expansion": 4},
+    "mid": {"body": "transformer", "width": 96, "blocks": 12, "heads": 4, "tokens": 8, "expansion": 2},
     # The size of a BERT-base, for a machine with a GPU; on a CPU it serves as a teacher or not at all.
     "base": {"body": "transformer", "width": 768, "blocks": 12, "heads": 12, "tokens": 16, "expansion": 4},
 }

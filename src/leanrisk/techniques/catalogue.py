@@ -10,7 +10,11 @@ from leanrisk.core.config import configured
 from leanrisk.core.errors import ConfigError
 from leanrisk.techniques.base import Technique
 
-_HOMES = {"distill": "leanrisk.techniques.distill:Distill"}
+_HOMES = {
+    "distill": "leanrisk.techniques.distill:Distill",
+    "freeze": "leanrisk.techniques.freeze:Freeze",
+    "lora": "leanrisk.techniques.lora:Lora",
+}
 
 
 def technique_names() -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
+from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
+from leanrisk.core.schema import Kind, Schema
 from leanrisk.core.seeding import derived_seed
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.risk_config import PRESETS, preset_config
@@ -14,6 +16,7 @@ from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
 from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.pretrained import load_base, read_base_facts
 from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
 
 
@@ -23,9 +26,13 @@ class Distill:
 
     The teacher's opinion on a training row comes from models that did not see it; on perturbed copies of the rows it
     comes from the whole model, which is what carries the trees' shape into the network.
+
+    `base` names a folder that `leanrisk pretrain` wrote: the student then starts from its encoder and its weights, and
+    reads its columns. An empty `preset` is that of the base, "swift" without one.
     """
 
-    preset: str = "swift"
+    preset: str = ""
+    base: str = ""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     classroom: Classroom = field(default_factory=Classroom)
@@ -33,16 +40,16 @@ class Distill:
 
     def __post_init__(self) -> None:
         # Asked here as well as by the network's settings: a misspelt recipe must fail before the incumbent is trained.
+        own = self._of_the_base() if self.base else "swift"
+        object.__setattr__(self, "preset", self.preset or own)
         if self.preset not in PRESETS:
             raise ConfigError(f"distill.preset must be one of {', '.join(PRESETS)}: it is {self.preset!r}. Choose one.")
 
     def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
         """Return the candidate with a taught and calibrated network in place of its model."""
-        rows = bench.train.keeping(candidate.features)
-        encoder = Encoder.fit(rows, self.encoder)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(bench.seed, self.name, "weights"))
-            network = RiskTransformer(preset_config(self.preset, encoder.fields))
+        encoder, network, origin = self._start(bench.train.keeping(candidate.features), bench.seed)
+        features = tuple(name for name in candidate.features if name in encoder.fields.names)
+        rows = bench.train.keeping(features)
         scale = Scale.of(rows.labels, bench.objective)
         log = teach(
             network,
@@ -68,5 +75,52 @@ class Distill:
             steps=log.steps,
             rows=rows.rows,
             copies=self.classroom.copies if bench.teacher.ask else 0,
+            pretrained=origin,
         )
-        return replace(candidate, model=model, precision="fp32", lineage=(*candidate.lineage, self.name))
+        lineage = (*candidate.lineage, self.name)
+        return replace(candidate, features=features, model=model, precision="fp32", lineage=lineage)
+
+    def _start(self, rows: Dataset, seed: int) -> tuple[Encoder, RiskTransformer, str | None]:
+        """Return the encoder and the network to teach, and the digest of the base that they come from, if any."""
+        if self.base:
+            base = load_base(self.base)
+            _check_columns(base.encoder, rows.schema, self.base)
+            return base.encoder, base.network, str(base.facts["digest"])
+        encoder = Encoder.fit(rows, self.encoder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derived_seed(seed, self.name, "weights"))
+            return encoder, RiskTransformer(preset_config(self.preset, encoder.fields)), None
+
+    def _of_the_base(self) -> str:
+        """Return the base's preset; raises `ConfigError` where the other settings contradict it."""
+        facts = read_base_facts(self.base)["facts"]
+        own = str(facts["preset"])
+        if self.preset not in ("", own):
+            raise ConfigError(
+                f"distill.preset must be that of the base: '{self.base}' is '{own}', not {self.preset!r}. Leave out "
+                "one of them."
+            )
+        if self.encoder != EncoderConfig() and asdict(self.encoder) != facts.get("encoder"):
+            raise ConfigError(
+                f"distill.encoder must be left out with a base: '{self.base}' brings its own, {facts.get('encoder')}. "
+                "Remove [steps.settings.encoder], or pre-train with these settings."
+            )
+        return own
+
+
+def _check_columns(encoder: Encoder, schema: Schema, folder: str) -> None:
+    """Raise `ConfigError` naming the base's fields that are no feature here, or are read as another kind."""
+    present = {name: schema[name].kind is Kind.CATEGORY for name in schema.features}
+    absent = [name for name in encoder.fields.names if name not in present]
+    if absent:
+        raise ConfigError(
+            f"A base needs all the columns that it was taught: {', '.join(absent)} of '{folder}' are no features here. "
+            "Pre-train on the columns that are kept, or keep these."
+        )
+    category = {entry.name for entry in encoder.fields.category}
+    other = [name for name in encoder.fields.names if present[name] is not (name in category)]
+    if other:
+        raise ConfigError(
+            f"A base reads columns as it was taught: {', '.join(other)} of '{folder}' are of another kind here. Use "
+            "the schema that it was pre-trained with."
+        )

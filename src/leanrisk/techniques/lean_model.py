@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from safetensors import SafetensorError
-from transformers.utils import logging
 
 from leanrisk.core.errors import ModelError
 from leanrisk.core.files import write_json
@@ -25,6 +22,7 @@ from leanrisk.models.calibration import Calibration
 from leanrisk.models.export import check_parity, export_graph
 from leanrisk.models.incumbent import RecordRoute
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.models.quiet import quiet_transformers
 from leanrisk.models.risk_transformer import RiskTransformer
 
 _PARITY_ROWS = 1000
@@ -105,7 +103,7 @@ class LeanModel:
     def save(self, folder: Path) -> None:
         """Write what a later `refresh` starts from: network (safetensors), its adapter, encoder and calibration."""
         base, adapter = self.foundation
-        with _no_bars():
+        with quiet_transformers():
             base.save_pretrained(folder / _NETWORK)
         if adapter is not None:
             adapter.save(folder / ADAPTER)
@@ -119,7 +117,7 @@ class LeanModel:
         """Return the model that `save` wrote, its graph exported anew; raises `ModelError` where it is damaged."""
         try:
             plain = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-            with _no_bars():
+            with quiet_transformers():
                 base: RiskTransformer = RiskTransformer.from_pretrained(
                     folder / _NETWORK, local_files_only=True, use_safetensors=True
                 )
@@ -143,15 +141,3 @@ class LeanModel:
     @cached_property
     def _session(self) -> GraphSession:
         return GraphSession(self.graph)
-
-
-@contextlib.contextmanager
-def _no_bars() -> Iterator[None]:
-    """Hold back transformers' own progress bars: a model of two megabytes is written in a blink."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

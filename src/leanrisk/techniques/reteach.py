@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import ConfigError, ModelError
+from leanrisk.core.errors import ConfigError
 from leanrisk.core.seeding import generator
+from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.training_config import TrainingConfig
-from leanrisk.techniques.base import Bench, Candidate
+from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
+from leanrisk.techniques.teaching import Classroom
+from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
+
+Method = Literal["auto", "all", "lora", "freeze", "lora+freeze"]
 
 
 @dataclass(frozen=True)
 class Reteach:
     """Teaches the champion the newest rows, with a `replay` sample of older ones against forgetting.
 
-    `replay` is the number of older rows for each new one. The encoder stays as it is, so inputs keep their meaning from
-    champion to champion.
+    `method` says what learns: all weights, adapters, what stands above a frontier, or adapters above a frontier.
+    "auto" is "lora+freeze" for a transformer, and all weights for `swift`, which costs little as it is. `replay` is the
+    number of older rows for each new one. The encoder stays as it is, so inputs keep their meaning from champion to
+    champion.
     """
 
+    method: Method = "auto"
     replay: float = 1.0
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    freeze: FreezeConfig = field(default_factory=FreezeConfig)
     training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(epochs=4, learning_rate=2e-3, warmup=0.1, averaging=0.9)
+        default_factory=lambda: TrainingConfig(epochs=3, batch=128, learning_rate=2e-3, warmup=0.1, averaging=0.9)
     )
-    classroom: Classroom = field(default_factory=lambda: Classroom(copies=4))
+    classroom: Classroom = field(default_factory=lambda: Classroom(copies=2))
     name: str = "reteach"
 
     def __post_init__(self) -> None:
@@ -42,36 +52,35 @@ class Reteach:
         drawn = np.sort(generator(seed, "replay").choice(old.rows, size=wanted, replace=False))
         return replace(new, frame=pl.concat([new.frame, old.take(drawn).frame]))
 
-    def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
-        """Return the candidate with its network taught on the bench's training rows and calibrated anew."""
-        champion = candidate.model
-        if not isinstance(champion, LeanModel):
-            raise ModelError(
-                f"A refresh teaches a lean network: the champion is of kind '{champion.kind}'. Shrink it first."
-            )
-        network = copy.deepcopy(champion.network)
-        link = champion.calibration.link
-        scale = Scale(champion.calibration.intercept, champion.calibration.slope) if link == "identity" else Scale()
-        log = teach(
-            network,
-            champion.encoder,
-            bench.train,
-            bench.teacher,
-            classroom=self.classroom,
-            training=self.training,
-            scale=scale,
-            seed=bench.seed,
-            objective=bench.objective,
-            progress=bench.progress,
-        )
-        calibration = calibrated(
-            network, champion.encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective
-        )
-        model = LeanModel.exported(
-            champion.encoder,
-            network,
-            calibration,
-            like=bench.valid.frame,
-            **{**champion.facts, "refresh_rows": bench.train.rows, "refresh_steps": log.steps},
-        )
-        return replace(candidate, model=model, lineage=(*candidate.lineage, self.name))
+    def apply(
+        self, candidate: Candidate, bench: Bench, *, older: Dataset | None = None, cache: Path | None = None
+    ) -> Candidate:
+        """Return the candidate taught on the bench's rows, which are the new ones, and on a sample of `older` rows.
+
+        `older` rows also say how far the new ones have drifted, which lowers the frontier. `cache`: folder for the
+        states of frozen blocks. Raises `ModelError` as `tuned` does.
+        """
+        new, lesson = bench.train, bench
+        if older is not None:
+            rows = self.rows(new, older, seed=bench.seed)
+            lesson = replace(bench, train=rows, teacher=_of_all(bench.teacher, rows, known=new.rows))
+        tuning = self.tuning(candidate)
+        return tuned(candidate, lesson, tuning, name=self.name, new=new, older=older, cache=cache)
+
+    def tuning(self, candidate: Candidate) -> Tuning:
+        """Return what learns in this candidate's model, by `method`."""
+        method = self.method
+        if method == "auto":
+            model = candidate.model
+            deep = isinstance(model, LeanModel) and model.network.depth > 0
+            method = "lora+freeze" if deep else "all"
+        lora = self.lora if "lora" in method else None
+        freeze = self.freeze if "freeze" in method else None
+        return Tuning(lora, freeze, self.training, self.classroom)
+
+
+def _of_all(teacher: Teacher, rows: Dataset, *, known: int) -> Teacher:
+    """Return the teacher with opinions on all `rows`, where it has them on the first `known` of them."""
+    if teacher.margins is None or teacher.ask is None:
+        return Teacher(None, teacher.ask)
+    return replace(teacher, margins=np.concatenate([teacher.margins, teacher.ask(rows.frame[known:])]))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.models.adapter import Adapter
-from leanrisk.models.frontier import FreezeConfig
+from leanrisk.models.frontier import FreezeConfig, Move
+from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.state_drift import lowered, state_drift
 from leanrisk.models.training import plain_network
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
@@ -19,15 +22,21 @@ from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Rank and scale of the adapters on every fused query-key-value projection; what they add has weight alpha/rank."""
+    """Adapters on the projections named in `targets`: what they add has weight `alpha / rank`.
+
+    Few weights learn, so they take a larger `learning_rate` than a whole network would stand.
+    """
 
     rank: int = 4
     alpha: float = 8.0
+    learning_rate: float = 0.02
     targets: tuple[str, ...] = ("query_key_value",)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rank <= 1024 or self.alpha <= 0:
-            raise ConfigError("lora.rank must lie in 1..1024 and lora.alpha above 0. Correct them.")
+        if not 1 <= self.rank <= 1024 or self.alpha <= 0 or not 0 < self.learning_rate < 1:
+            raise ConfigError("lora.rank lies in 1..1024, alpha above 0, learning_rate in (0, 1). Correct them.")
+        if not self.targets:
+            raise ConfigError("lora.targets must name a projection, such as 'query_key_value': it is empty. Name one.")
 
 
 @dataclass(frozen=True)
@@ -39,78 +48,126 @@ class Tuning:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     classroom: Classroom = field(default_factory=Classroom)
 
+    @property
+    def paced(self) -> TrainingConfig:
+        """The training at the pace of what learns: an adapter has a learning rate of its own."""
+        return self.training if self.lora is None else replace(self.training, learning_rate=self.lora.learning_rate)
 
-def lean_champion(candidate: Candidate, what: str) -> LeanModel:
-    """Return the candidate's lean model; raises `ModelError` where it has none for `what` to start from."""
+
+def tuned(
+    candidate: Candidate,
+    bench: Bench,
+    tuning: Tuning,
+    *,
+    name: str,
+    new: Dataset | None = None,
+    older: Dataset | None = None,
+    cache: Path | None = None,
+) -> Candidate:
+    """Return the candidate with its lean model taught on the bench's rows, calibrated and exported anew.
+
+    An adapter that the model has learns on; its base stays as it is. Where `new` and `older` rows are given, the
+    frontier starts no higher than the drift between them allows. `cache`: folder for the states of frozen blocks. The
+    lineage gains `name`. Raises `ModelError` for a model that is not lean, or has nothing that an adapter could sit on.
+    """
+    champion = _lean(candidate, name)
+    link = champion.calibration.link
+    scale = Scale(champion.calibration.intercept, champion.calibration.slope) if link == "identity" else Scale()
+    freeze, drifts, moves = _frontier(champion, tuning.freeze, new, older)
+    network, finished = _student(champion, tuning.lora, seed=bench.seed)
+    log = teach(
+        network,
+        champion.encoder,
+        bench.train,
+        bench.teacher,
+        classroom=tuning.classroom,
+        training=tuning.paced,
+        scale=scale,
+        seed=bench.seed,
+        objective=bench.objective,
+        freeze=freeze,
+        cache=cache,
+        progress=bench.progress,
+    )
+    learned, base, adapter = finished()
+    facts = {
+        "tuned_rows": bench.train.rows,
+        "tuned_steps": log.steps,
+        "trainable": log.trainable,
+        "drift": [round(drift, 4) for drift in drifts],
+        "frontier": [asdict(move) for move in (*moves, *log.frontier[1:])],
+        "cached_bytes": log.cached_bytes,
+    }
+    model = LeanModel.exported(
+        champion.encoder,
+        learned,
+        calibrated(learned, champion.encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective),
+        like=bench.valid.frame,
+        base=base,
+        adapter=adapter,
+        **{**champion.facts, **facts},
+    )
+    return replace(candidate, model=model, lineage=(*candidate.lineage, name))
+
+
+def _lean(candidate: Candidate, what: str) -> LeanModel:
     model = candidate.model
     if not isinstance(model, LeanModel):
         raise ModelError(
-            f"{what} starts from a lean network: the model at hand is of kind '{model.kind}'. Shrink it first, for "
+            f"'{what}' teaches a lean network: the model at hand is of kind '{model.kind}'. Shrink it first, for "
             "example with the step 'distill'."
         )
     return model
 
 
-def tuned(champion: LeanModel, rows: Dataset, bench: Bench, tuning: Tuning, *, cache: Path | None = None) -> LeanModel:
-    """Return the champion taught on `rows` by the bench's teacher, calibrated and exported anew.
+Finished = Callable[[], tuple[RiskTransformer, RiskTransformer | None, Adapter | None]]
+"""Gives the taught network, plain, and the base and adapter it is made of, if it is."""
 
-    An adapter that the champion has learns on; its base stays as it is. `cache`: folder for the states of frozen
-    blocks. Raises `ModelError` where the network has no projection that an adapter could sit on.
-    """
-    link = champion.calibration.link
-    scale = Scale(champion.calibration.intercept, champion.calibration.slope) if link == "identity" else Scale()
-    base, start = champion.foundation
-    if tuning.lora is not None:
-        start = start or fresh_adapter(champion, tuning.lora, seed=bench.seed)
-        wrapped = start.attached(base)
-        network = plain_network(wrapped)
-    else:
+
+def _student(champion: LeanModel, lora: LoraSettings | None, *, seed: int) -> tuple[RiskTransformer, Finished]:
+    """Return the network that learns, a copy, and how to finish it."""
+    if lora is None:
         network = copy.deepcopy(champion.network)
-    log = teach(
-        network,
-        champion.encoder,
-        rows,
-        bench.teacher,
-        classroom=tuning.classroom,
-        training=tuning.training,
-        scale=scale,
-        seed=bench.seed,
-        objective=bench.objective,
-        freeze=tuning.freeze,
-        cache=cache,
-        progress=bench.progress,
-    )
-    adapter = None
-    if tuning.lora is not None and start is not None:
-        adapter = Adapter.of(wrapped, start.base)
-        network = adapter.merged(base)
-    calibration = calibrated(
-        network, champion.encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective
-    )
-    facts = {
-        **champion.facts,
-        "tuned_rows": rows.rows,
-        "tuned_steps": log.steps,
-        "trainable": log.trainable,
-        "frontier": [asdict(move) for move in log.frontier],
-        "cached_bytes": log.cached_bytes,
-    }
-    return LeanModel.exported(
-        champion.encoder,
-        network,
-        calibration,
-        like=bench.valid.frame,
-        base=base if adapter else None,
-        adapter=adapter,
-        **facts,
-    )
+        return network, lambda: (network, None, None)
+    base, adapter = champion.foundation
+    start = adapter or _fresh_adapter(champion, lora, seed=seed)
+    wrapped = start.attached(base)
+
+    def finished() -> tuple[RiskTransformer, RiskTransformer, Adapter]:
+        learned = Adapter.of(wrapped, start.base)
+        return learned.merged(base), base, learned
+
+    return plain_network(wrapped), finished
 
 
-def fresh_adapter(champion: LeanModel, lora: LoraSettings, *, seed: int) -> Adapter:
-    """Return an adapter for the champion's network that changes nothing yet."""
+def _fresh_adapter(champion: LeanModel, lora: LoraSettings, *, seed: int) -> Adapter:
     if not champion.network.depth:
         raise ModelError(
-            f"LoRA adapts query-key-value projections: the preset '{champion.facts.get('preset')}' has none. Choose "
-            "'tiny', 'mid' or 'base', or the technique 'freeze', which fits every preset."
+            f"LoRA adapts the projections of a transformer: the preset '{champion.facts.get('preset')}' has none. "
+            "Choose 'tiny', 'mid' or 'base', or teach all weights."
         )
     return Adapter.fresh(champion.network, rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=seed)
+
+
+def _frontier(
+    champion: LeanModel, freeze: FreezeConfig | None, new: Dataset | None, older: Dataset | None
+) -> tuple[FreezeConfig | None, tuple[float, ...], list[Move]]:
+    """Return the freezing with its start settled, the drift that was seen, and the frontier's moves before step 1.
+
+    A champion that was frozen before starts where its frontier stood; drift between older and new rows lowers it.
+    """
+    if freeze is None:
+        return None, (), []
+    network, encoder = champion.network, champion.encoder
+    past = champion.facts.get("frontier") or []
+    start, most = freeze.limits(network.depth)
+    if freeze.start is None and past:
+        start = min(most, int(past[-1]["blocks"]))
+    moves = [Move(0, start, "start")]
+    drifts: tuple[float, ...] = ()
+    if freeze.dynamic and network.depth and new is not None and older is not None and older.rows:
+        drifts = state_drift(network, *(encoder.lookups(encoder.inputs(part.frame)) for part in (older, new)))
+        if (held := lowered(start, drifts, freeze.drift)) < start:
+            start = held
+            moves.append(Move(0, start, "drift"))
+    return replace(freeze, start=start, most=most), drifts, moves
