@@ -71,13 +71,15 @@ def _incumbent(beaten: Contender, found: Final) -> dict[str, Any]:
 
 def _lean(model: Any, precision: str, found: Final, refresh: Cost | None, shrink: Cost) -> dict[str, Any]:
     lean = isinstance(model, LeanModel)
+    tuning = model.tuning if lean else None
     return {
         "kind": model.kind,
         "preset": model.facts["preset"] if lean else None,
         "precision": precision,
         **_measurement(found.lean),
         "params": model.parameters if lean else None,
-        "trainable_params": model.parameters if lean else None,
+        "trainable_params": (tuning or {}).get("trainable", model.parameters) if lean else None,
+        "tuning": tuning,
         "refresh": _plain(refresh),
         "shrink": asdict(shrink),
     }

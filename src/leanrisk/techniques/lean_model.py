@@ -87,6 +87,19 @@ class LeanModel:
         """The network that adapters sit on, and the one that is merged into `network`, if any."""
         return (self.network if self.base is None else self.base), self.adapter
 
+    @property
+    def tuning(self) -> dict[str, Any] | None:
+        """What its last tuning did, as plain values; None where it was taught once and not tuned since.
+
+        `rows`, `steps`, `trainable` weights, `drift` (PSI of the states, entering the blocks and after each), `frontier`
+        (step, blocks frozen, why), `depth`, `cached_bytes` and `adapter_bytes`.
+        """
+        told = self.facts.get("tuning")
+        if told is None:
+            return None
+        bytes_ = None if self.adapter is None else self.adapter.size_bytes
+        return {**told, "depth": self.network.depth, "adapter_bytes": bytes_}
+
     def score(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """Return the probability of bad (regression: the value) for encoded rows, float32 (rows,)."""
         return self._session.probability(inputs)

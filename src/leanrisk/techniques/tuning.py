@@ -91,8 +91,8 @@ def tuned(
     )
     learned, base, adapter = finished()
     facts = {
-        "tuned_rows": bench.train.rows,
-        "tuned_steps": log.steps,
+        "rows": bench.train.rows,
+        "steps": log.steps,
         "trainable": log.trainable,
         "drift": [round(drift, 4) for drift in drifts],
         "frontier": [asdict(move) for move in (*moves, *log.frontier[1:])],
@@ -105,7 +105,7 @@ def tuned(
         like=bench.valid.frame,
         base=base,
         adapter=adapter,
-        **{**champion.facts, **facts},
+        **{**champion.facts, "tuning": facts},
     )
     return replace(candidate, model=model, lineage=(*candidate.lineage, name))
 
@@ -159,7 +159,7 @@ def _frontier(
     if freeze is None:
         return None, (), []
     network, encoder = champion.network, champion.encoder
-    past = champion.facts.get("frontier") or []
+    past = (champion.facts.get("tuning") or {}).get("frontier") or []
     start, most = freeze.limits(network.depth)
     if freeze.start is None and past:
         start = min(most, int(past[-1]["blocks"]))
