@@ -9,6 +9,7 @@ from leanrisk.cli.main import main
 from leanrisk.core.schema import Schema
 from leanrisk.data.load import load
 from leanrisk.data.simulate.aml.transfers import AmlSize, simulate_aml
+from leanrisk.data.simulate.card.payments import CardSize, simulate_card
 from leanrisk.data.simulate.sme import simulate_sme
 
 
@@ -129,6 +130,52 @@ def test_bad_options_for_transfers_are_told_and_leave_nothing(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("not a folder")
     assert main(["simulate", "aml", "--accounts", "600", "-o", "book.parquet", *options]) == 2
+    told = capsys.readouterr().err
+    assert wanted in told
+    assert "Traceback" not in told
+    assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+def test_card_payments_and_their_schema_are_written_and_named(tmp_path, capsys):
+    book = tmp_path / "deep" / "payments.parquet"
+    words = ["--rows", "12000", "--customers", "150", "--share", "0.01", "--seed", "3", "-o", str(book)]
+    assert main(["simulate", "card", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "12,000 payments of 150 customers at 150 terminals in 180 days" in shown
+    assert "payments.schema.toml" in shown
+    assert pl.read_parquet(book).equals(simulate_card(CardSize(12_000, 150, share=0.01, seed=3)), null_equal=True)
+    assert load(book, Schema.read(book.with_suffix(".schema.toml"))).rows == 12_000
+
+
+def test_json_names_the_files_of_the_card_payments(tmp_path, capsys):
+    book = tmp_path / "payments.csv"
+    words = ["--rows", "4000", "--terminals", "80", "--share", "0.02", "--days", "60", "-o", str(book), "--json"]
+    assert main(["simulate", "card", *words]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["file"], told["payments"], told["customers"], told["terminals"]) == (str(book), 4_000, 100, 80)
+    assert told["bytes"] == book.stat().st_size
+    assert load(told["file"], Schema.read(told["schema"])).rows == 4_000
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--rows", "0"], "0 were asked for"),
+        (["--rows", "many"], "--rows"),
+        (["--customers", "-1"], "-1 were asked for"),
+        (["--terminals", "3"], "3 were asked for"),
+        (["--share", "0"], "0.0 was asked for"),
+        (["--share", "1.5"], "1.5 was asked for"),
+        (["--days", "1"], "1 were asked for"),
+        (["--seed", "-1"], "seed"),
+        (["-o", "book.xlsx"], ".parquet"),
+        (["-o", "taken/book.parquet"], "taken"),
+    ],
+)
+def test_bad_options_for_card_payments_are_told_and_leave_nothing(tmp_path, monkeypatch, capsys, options, wanted):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("not a folder")
+    assert main(["simulate", "card", "--rows", "5000", "-o", "book.parquet", *options]) == 2
     told = capsys.readouterr().err
     assert wanted in told
     assert "Traceback" not in told

@@ -58,7 +58,7 @@ def windows(moments, sources, sinks, amounts, bad, known):
 def boosted(train, bad, test):
     """Return the scores of a LightGBM, sturdy enough for few bads, for the rows of `test`."""
     options = {
-        "objective": "binary", "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 50, "lambda_l2": 10.0,
-        "feature_fraction": 0.6, "bagging_fraction": 0.7, "bagging_freq": 1, "seed": 1, "num_threads": 2, "verbose": -1,
+        "objective": "binary", "num_leaves": 15, "learning_rate": 0.08, "min_data_in_leaf": 50, "lambda_l2": 10.0,
+        "feature_fraction": 0.6, "bagging_fraction": 0.7, "bagging_freq": 1, "seed": 1, "num_threads": 1, "verbose": -1,
     }  # fmt: skip
-    return lightgbm.train(options, lightgbm.Dataset(train, bad), 120).predict(test)
+    return lightgbm.train(options, lightgbm.Dataset(train, bad), 60).predict(test)

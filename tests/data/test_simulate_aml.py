@@ -17,7 +17,7 @@ from leanrisk.data.simulate.aml.transfers import AmlSize, accounts_schema, simul
 from leanrisk.evaluate.delong import auc_difference, auc_interval
 from tests.data.entity_windows import boosted, windows
 
-SIZE = AmlSize(2_000, share=0.02, seed=1)
+SIZE = AmlSize(1_500, share=0.02, seed=1)
 LARGEST_PATTERN = 32
 
 
@@ -46,7 +46,7 @@ def test_the_schemas_fit_the_tables(book):
     for frame, schema in ((transfers, transfers_schema()), (accounts, accounts_schema())):
         assert [column.name for column in schema.columns] == frame.columns
         assert Schema.from_dict(schema.to_dict()) == schema
-    assert load(transfers, transfers_schema()).rows == SIZE.rows == 40_000
+    assert load(transfers, transfers_schema()).rows == SIZE.rows == 30_000
     assert transfers_schema().single(Role.OUTCOME_TIME) == "known_at"
     assert transfers_schema().features == ("amount", "currency", "channel")
 

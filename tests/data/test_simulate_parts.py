@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from leanrisk.data.simulate.blocks import in_time_order, made_ahead
+from leanrisk.data.simulate.judge import DAY, Delay
 from leanrisk.data.simulate.rhythm import Rhythm
-from leanrisk.data.simulate.verdicts import DAY, Delay, Units, Verdicts, calibrated
+from leanrisk.data.simulate.verdicts import Units, Verdicts, calibrated
 
 
 @settings(max_examples=50, deadline=None)

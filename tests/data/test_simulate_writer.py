@@ -13,8 +13,9 @@ from leanrisk.core.progress import Silent
 from leanrisk.data.read import read_table
 from leanrisk.data.simulate.aml.transfers import AmlSize, simulate_aml
 from leanrisk.data.simulate.book import BLOCK_ROWS
+from leanrisk.data.simulate.card.payments import CardSize, simulate_card
 from leanrisk.data.simulate.sme import simulate_sme
-from leanrisk.data.simulate.writer import write_aml, write_sme
+from leanrisk.data.simulate.writer import write_aml, write_card, write_sme
 
 ROWS = BLOCK_ROWS + 500
 FEATURES = 24
@@ -127,3 +128,34 @@ def test_a_cut_between_transfers_and_accounts_leaves_neither(tmp_path):
 def test_transfers_and_accounts_need_a_file_each(tmp_path):
     with pytest.raises(ConfigError, match="a file each"):
         write_aml(tmp_path / "book.parquet", tmp_path / "book.parquet", TRANSFERS)
+
+
+@pytest.mark.parametrize("name", ["book.parquet", "book.arrow", "book.csv"])
+def test_card_payments_are_written_in_every_format(tmp_path, name):
+    size = CardSize(12_000, share=0.01, seed=5)
+    write_card(tmp_path / name, size, chunk_rows=5_000, workers=1)
+    read, frame = read_table(tmp_path / name), simulate_card(size)
+    assert (read.height, read.columns) == (frame.height, frame.columns)
+    assert name == "book.csv" or read.equals(frame, null_equal=True)
+    assert read["amount"].equals(frame["amount"])
+
+
+@pytest.mark.parametrize("name", ["aml", "card"])
+def test_the_same_seed_gives_the_same_bytes_of_transactions(tmp_path, name):
+    def written(place):
+        folder = tmp_path / place
+        if name == "aml":
+            write_aml(folder / "book.parquet", folder / "accounts.parquet", TRANSFERS)
+        else:
+            write_card(folder / "book.parquet", CardSize(12_000, share=0.01, seed=5))
+        return [sha256_of(file) for file in sorted(folder.iterdir())]
+
+    assert written("one") == written("other")
+
+
+def test_a_chunk_of_no_rows_is_refused_for_every_book(tmp_path):
+    with pytest.raises(ConfigError, match="chunk_rows is 0"):
+        write_card(tmp_path / "book.parquet", CardSize(12_000), chunk_rows=0)
+    with pytest.raises(ConfigError, match="chunk_rows is -1"):
+        write_aml(tmp_path / "book.parquet", tmp_path / "accounts.parquet", TRANSFERS, chunk_rows=-1)
+    assert list(tmp_path.iterdir()) == []

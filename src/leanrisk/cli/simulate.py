@@ -122,3 +122,56 @@ def aml(
         typer.echo(f"{output}: {size.rows:,} transfers in {days} days, {output.stat().st_size / 1e6:,.1f} MB")
         typer.echo(f"{accounts_file}: {accounts:,} accounts")
         typer.echo(f"{schemas[output]}, {schemas[accounts_file]}: their schemas")
+
+
+@app.command()
+def card(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write: .parquet, .arrow or .csv.")
+    ],
+    rows: Annotated[int, typer.Option("--rows", help="Number of payments.")] = 200_000,
+    customers: Annotated[
+        int | None, typer.Option("--customers", help="Number of card holders; default: one for each 100 payments.")
+    ] = None,
+    terminals: Annotated[
+        int | None, typer.Option("--terminals", help="Number of shops and web shops; default: as many as customers.")
+    ] = None,
+    share: Annotated[float, typer.Option("--share", help="Share of payments that are fraud, up to 0.05.")] = 0.007,
+    days: Annotated[int, typer.Option("--days", help="Days that the book covers, 30 or more.")] = 180,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal books.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Write card payments, some of them fraud.
+
+    Tapped terminals, copied cards, testing then draining, bursts on the web, accounts taken over, and single thefts;
+    holders on holiday or with a new phone look much the same. The schema is written beside the payments as
+    NAME.schema.toml.
+    """
+    from leanrisk.core.files import write_text
+    from leanrisk.data.simulate.card.payments import CardSize, card_schema
+    from leanrisk.data.simulate.writer import write_card
+
+    size = CardSize(rows, customers, terminals, share=share, days=days, seed=seed)
+    schema_file = output.with_suffix(".schema.toml")
+    write_card(output, size, progress=RichProgress())
+    write_text(schema_file, card_schema().to_toml())
+    if as_json:
+        print_json(
+            {
+                "file": str(output),
+                "schema": str(schema_file),
+                "payments": rows,
+                "customers": size.holders,
+                "terminals": size.shops,
+                "share": share,
+                "days": days,
+                "seed": seed,
+                "bytes": output.stat().st_size,
+            }
+        )
+    else:
+        typer.echo(
+            f"{output}: {rows:,} payments of {size.holders:,} customers at {size.shops:,} terminals in {days} days, "
+            f"{output.stat().st_size / 1e6:,.1f} MB"
+        )
+        typer.echo(f"{schema_file}: the schema")

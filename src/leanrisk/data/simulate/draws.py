@@ -60,3 +60,19 @@ def picked(cumulated: npt.NDArray[np.float64], draws: npt.NDArray[np.float64]) -
     """Return places drawn by weight; `cumulated` weights end at 1, `draws` are even in [0, 1)."""
     places = np.searchsorted(cumulated, draws, side="right")
     return np.minimum(places, cumulated.size - 1).astype(np.int64)
+
+
+def mixed_ids(places: Ints, members: int, *, first: int) -> Ints:
+    """Return ids from `first` on for places 0 to `members` - 1, neighbours far apart; no two places share one."""
+    prime = prime_up_to(members)
+    # Multiplying by a number that the prime does not divide only changes the order of the places below it.
+    mixed = np.where(places < prime, places * 2_654_435_761 % prime, places)
+    ids: Ints = first + mixed * 7
+    return ids
+
+
+def prime_up_to(number: int) -> int:
+    """Return the largest prime that is not above `number` (2 or more)."""
+    while any(number % factor == 0 for factor in range(2, int(number**0.5) + 1)):
+        number -= 1
+    return number

@@ -1,4 +1,4 @@
-"""Who is guilty: chances that meet a wanted share exactly, draws that keep to it, and when the truth gets known."""
+"""Who is guilty: chances that meet a wanted share exactly, and draws that keep to it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from leanrisk.data.simulate.draws import Ints
 
 Chances = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-
-DAY = 86_400
-"""Seconds."""
 
 _MOST = 0.6
 """Largest mean chance of a kind: above it too few of its honest likes would be left."""
@@ -31,32 +28,6 @@ class Units:
     kinds: Ints
     log_odds: Chances
     sizes: Ints
-
-
-@dataclass(frozen=True)
-class Delay:
-    """How long outcomes take to be known: a report comes about `median` days after a unit's last event.
-
-    No report comes later than a day before `horizon` days after the unit's first event; what nobody has reported
-    `horizon` days after the event counts as honest.
-    """
-
-    median: float
-    spread: float
-    horizon: int
-
-    def reported(self, first: Ints, last: Ints, draws: Chances) -> Ints:
-        """Return when guilty units are known, in seconds since 1970-01-01, always after their last event.
-
-        first, last: moments of the first and last event of each unit. draws: standard normal. All of shape (units,).
-        """
-        wait = np.maximum(self.median * np.exp(self.spread * draws), 0.5) * DAY
-        reported = np.minimum(last + wait.astype(np.int64), first + (self.horizon - 1) * DAY)
-        return np.maximum(reported, last + 1)
-
-    def cleared(self, moments: Ints) -> Ints:
-        """Return when honest events of these moments count as such, in seconds since 1970-01-01."""
-        return moments + self.horizon * DAY
 
 
 class Verdicts:

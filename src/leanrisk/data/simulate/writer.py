@@ -15,6 +15,7 @@ from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import replacing
 from leanrisk.core.progress import Advance, Progress, Silent
 from leanrisk.data.simulate.aml.transfers import AmlSize, aml_batches
+from leanrisk.data.simulate.card.payments import CardSize, card_batches
 from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches
 
 CHUNK_ROWS = 32_768
@@ -51,7 +52,7 @@ def write_sme(
     unknown suffix, `OutputError` where the file cannot be written.
     """
     target = Path(path)
-    _sink_for(target)
+    opened = _sink_for(target)
     check_sme(rows=rows, features=features, seed=seed)
     _check_chunk(chunk_rows)
     with (
@@ -59,7 +60,7 @@ def write_sme(
         progress.track(f"simulate {rows:,} loans", rows) as advance,
         sme_batches(rows=rows, features=features, seed=seed, workers=workers) as batches,
     ):
-        _write(part, _sink_for(target), batches, "decision_date", chunk_rows, advance)
+        _write(part, opened, batches, "decision_date", chunk_rows, advance)
 
 
 def write_aml(
@@ -89,6 +90,29 @@ def write_aml(
     ):
         _write(part, sinks[0], batches, "time", chunk_rows, advance)
         _write(accounts_part, sinks[1], iter(accounts.to_batches()), "opened", accounts.num_rows, lambda rows: None)
+
+
+def write_card(
+    path: Path | str,
+    size: CardSize,
+    *,
+    chunk_rows: int = CHUNK_ROWS,
+    workers: int | None = None,
+    progress: Progress = _SILENT,
+) -> None:
+    """Write a book of card payments to `path` in the format of its suffix.
+
+    The rows are those of `simulate_card`, whatever `chunk_rows` and `workers`. Raises as `write_sme` does.
+    """
+    target = Path(path)
+    opened = _sink_for(target)
+    _check_chunk(chunk_rows)
+    with (
+        replacing(target) as part,
+        progress.track(f"simulate {size.payments:,} payments", size.payments) as advance,
+        card_batches(size, workers=workers) as batches,
+    ):
+        _write(part, opened, batches, "time", chunk_rows, advance)
 
 
 def _check_chunk(chunk_rows: int) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from leanrisk.core.seeding import generator
-from leanrisk.data.simulate.draws import Ints, hashed, picked, shares
+from leanrisk.data.simulate.draws import Ints, hashed, mixed_ids, picked, prime_up_to, shares
 from leanrisk.data.simulate.observation import level_array, plain_array
 from leanrisk.data.simulate.rhythm import FIRST_DAY
 
@@ -28,6 +28,7 @@ _COUNTRY_SHARES = np.cumsum((0.28, 0.18, 0.1, 0.1, 0.09, 0.08, 0.06, 0.04, 0.03,
 _RING_SIZES = np.array([19, 23, 29, 31])
 _ACCOUNTS_PER_RING = 400
 _RING_DAYS = 60.0
+_FIRST_ID = 4_000_000_000
 _OLDEST_DAYS, _YOUNGEST_DAYS = 5_000.0, 5.0
 
 
@@ -78,7 +79,7 @@ class Accounts:
         self._ring_sizes, self._ring_bases = sizes, self.count + np.cumsum(sizes) - sizes
         self._ring_born = np.sort(rng.uniform(-_RING_DAYS, days, count)) * 24.0
         self.ring_trait = rng.standard_normal(count)
-        self._everyone = _prime_up_to(self.count)
+        self._everyone = prime_up_to(self.count)
 
     def active(self, draws: Reals) -> Ints:
         """Return accounts, the busier the more often; `draws` even in [0, 1)."""
@@ -139,15 +140,4 @@ class Accounts:
 
 def account_ids(places: Ints, accounts: int) -> Ints:
     """Return the ids of accounts, which do not tell who deals with whom; no two accounts share one."""
-    prime = _prime_up_to(accounts)
-    # Multiplying by a number that the prime does not divide only changes the order of the places below it.
-    mixed = np.where(places < prime, places * 2_654_435_761 % prime, places)
-    ids: Ints = 4_000_000_000 + mixed * 7
-    return ids
-
-
-def _prime_up_to(number: int) -> int:
-    """Return the largest prime that is not above `number` (2 or more)."""
-    while any(number % factor == 0 for factor in range(2, int(number**0.5) + 1)):
-        number -= 1
-    return number
+    return mixed_ids(places, accounts, first=_FIRST_ID)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 
@@ -13,17 +11,17 @@ from leanrisk.data.simulate.aml.patterns import (
     AMOUNT_SPREAD,
     CHANNEL_SHARES,
     CHANNELS,
-    Patterns,
     drawn_currency,
     drawn_patterns,
     rounded,
 )
 from leanrisk.data.simulate.aml.shapes import TYPOLOGIES, Typology
 from leanrisk.data.simulate.blocks import Events
-from leanrisk.data.simulate.draws import Ints, picked
+from leanrisk.data.simulate.draws import picked
+from leanrisk.data.simulate.judge import Delay, Draft, Judge
 from leanrisk.data.simulate.observation import level_array, moment_array, plain_array
 from leanrisk.data.simulate.rhythm import Rhythm
-from leanrisk.data.simulate.verdicts import Delay, Flags, Units, Verdicts
+from leanrisk.data.simulate.verdicts import Units
 
 BLOCK_TRANSFERS = 131_072
 """Transfers that begin in one block, about; fixed, so that no other choice changes a value."""
@@ -42,20 +40,7 @@ _SHARE_OF_LAUNDERING = {
 _CONTACTS = 12
 _TO_CONTACT, _TO_BUSY = 0.62, 0.8
 _FIRST_TRANSFER_ID = 100_000_000
-_FIRST_PATTERN_ID = 1_000_000
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A block before it is known who launders.
-
-    payments: those outside any pattern. closed: the moment before which no later block has a transfer.
-    """
-
-    patterns: Patterns
-    payments: Events
-    transfers: int
-    closed: int
+_PATTERNS_PER_BLOCK = 1_000_000
 
 
 class Book:
@@ -67,6 +52,11 @@ class Book:
         self._rhythm = Rhythm.of(days)
         self.blocks = max(1, round(transfers / BLOCK_TRANSFERS))
 
+    def judge(self, share: float) -> Judge:
+        """Return who judges the drafts of this book so that `share` of the transfers launder."""
+        quotas = share * np.array([_SHARE_OF_LAUNDERING[typology] for typology in TYPOLOGIES])
+        return Judge("aml", self.seed, quotas, DELAY)
+
     def draft(self, block: int) -> Draft:
         """Return a block with everything but its verdicts; safe to call from several threads."""
         rng = generator(self.seed, "aml", str(block))
@@ -74,8 +64,20 @@ class Book:
         rows = self.transfers * (block + 1) // self.blocks - self.transfers * block // self.blocks
         patterns = drawn_patterns(self.accounts, self._rhythm, (begun, ended), rows, rng)
         payments = self._payments((begun, ended), rows - patterns.source.size, rng)
+        of = patterns.pattern
+        inside = {
+            "moment": patterns.moment,
+            "source": patterns.source,
+            "sink": patterns.sink,
+            "amount": patterns.amount,
+            "channel": patterns.channel[of],
+            "currency": patterns.currency[of],
+            "kind": patterns.kinds[of],
+            "pattern": block * _PATTERNS_PER_BLOCK + of,
+        }
+        events = {name: np.concatenate([values, payments[name]]) for name, values in inside.items()}
         closed = int(self._rhythm.moments(np.array([ended]))[0])
-        return Draft(patterns, payments, rows, closed)
+        return Draft(events, of, Units(patterns.kinds, patterns.log_odds, patterns.edges), closed)
 
     def _payments(self, busy: tuple[float, float], count: int, rng: np.random.Generator) -> Events:
         accounts = self.accounts
@@ -95,50 +97,9 @@ class Book:
             "amount": rounded(np.exp(size), rng),
             "channel": picked(CHANNEL_SHARES, rng.random(count)),
             "currency": drawn_currency(CURRENCY_OF[accounts.country[source]], rng)[0],
+            "kind": np.full(count, -1),
+            "pattern": np.full(count, -1),
         }
-
-
-class Judge:
-    """Says of each pattern whether it launders; drafts must come in block order."""
-
-    def __init__(self, book: Book, share: float) -> None:
-        self._seed = book.seed
-        quotas = share * np.array([_SHARE_OF_LAUNDERING[typology] for typology in TYPOLOGIES])
-        self._verdicts = Verdicts(quotas, generator(book.seed, "aml", "verdicts"))
-        self._patterns, self._block = 0, 0
-
-    def judged(self, draft: Draft) -> tuple[Events, int]:
-        """Return the transfers of a draft with their verdicts, patterns first, and the draft's `closed`."""
-        patterns, payments = draft.patterns, draft.payments
-        units = Units(patterns.kinds, patterns.log_odds, patterns.edges)
-        chances, guilty = self._verdicts.judge(units, draft.transfers)
-        of, plain = patterns.pattern, payments["moment"].size
-        columns = {
-            "moment": (patterns.moment, payments["moment"]),
-            "source": (patterns.source, payments["source"]),
-            "sink": (patterns.sink, payments["sink"]),
-            "amount": (patterns.amount, payments["amount"]),
-            "channel": (patterns.channel[of], payments["channel"]),
-            "currency": (patterns.currency[of], payments["currency"]),
-            "guilty": (guilty[of], np.zeros(plain, dtype=np.bool_)),
-            "kind": (patterns.kinds[of], np.full(plain, -1)),
-            "pattern": (_FIRST_PATTERN_ID + self._patterns + of, np.zeros(plain, dtype=np.int64)),
-            "chance": (chances[of], np.zeros(plain)),
-            "known": (self._known(patterns, guilty), DELAY.cleared(payments["moment"])),
-        }
-        self._patterns += patterns.kinds.size
-        return {name: np.concatenate(parts) for name, parts in columns.items()}, draft.closed
-
-    def _known(self, patterns: Patterns, guilty: Flags) -> Ints:
-        draws = generator(self._seed, "aml", str(self._block), "reports").standard_normal(guilty.size)
-        self._block += 1
-        cleared = DELAY.cleared(patterns.moment)
-        if guilty.size == 0:
-            return cleared
-        starts = np.cumsum(patterns.edges) - patterns.edges
-        first, last = (rule.reduceat(patterns.moment, starts) for rule in (np.minimum, np.maximum))
-        reported = DELAY.reported(first, last, draws)
-        return np.where(guilty[patterns.pattern], reported[patterns.pattern], cleared)
 
 
 def transfer_batch(events: Events, number: int, accounts: int) -> pa.RecordBatch:

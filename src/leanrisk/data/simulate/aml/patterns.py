@@ -71,21 +71,12 @@ def drawn_patterns(
     begun = rng.uniform(*busy, count)
     how, members, ring_effect = _members(accounts, rhythm, begun, kinds, rng)
     centre = accounts.pool[members.base + members.place]
-    tempo, margin, size = rng.standard_normal(count), rng.standard_normal(count), rng.standard_normal(count)
+    tempo, margin, size = rng.standard_normal((3, count))
     channel = picked(CHANNEL_SHARES, rng.random(count))
     currency, foreign = drawn_currency(CURRENCY_OF[accounts.country[centre]], rng)
-    log_odds = (
-        _MEMBERS_EFFECT[how]
-        + ring_effect
-        + _TRAIT_EFFECT * accounts.trait[centre]
-        + _TEMPO_EFFECT * tempo
-        - _MARGIN_EFFECT * margin
-        + _SIZE_EFFECT * shapes.size[shape]
-        - _AGE_EFFECT * np.log(accounts.age[centre] / 1_000.0)
-        + _AMOUNT_EFFECT * size
-        + _CHANNEL_EFFECT[channel]
-        + _FOREIGN_EFFECT * foreign
-    )
+    told = _TEMPO_EFFECT * tempo - _MARGIN_EFFECT * margin + _SIZE_EFFECT * shapes.size[shape] + _AMOUNT_EFFECT * size
+    told += _MEMBERS_EFFECT[how] + ring_effect + _CHANNEL_EFFECT[channel] + _FOREIGN_EFFECT * foreign
+    told += _TRAIT_EFFECT * accounts.trait[centre] - _AGE_EFFECT * np.log(accounts.age[centre] / 1_000.0)
     # From here on one row is one transfer.
     edges = shapes.edges[shape]
     pattern = np.repeat(np.arange(count), edges)
@@ -94,7 +85,7 @@ def drawn_patterns(
     return Patterns(
         kinds=kinds,
         edges=edges,
-        log_odds=log_odds,
+        log_odds=told,
         channel=channel,
         currency=currency,
         pattern=pattern,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.simulate.aml.accounts import CIRCLE
-from leanrisk.data.simulate.aml.book import DELAY, Book, Judge, transfer_batch
+from leanrisk.data.simulate.aml.book import DELAY, Book, transfer_batch
 from leanrisk.data.simulate.aml.shapes import MOST_ACCOUNTS
 from leanrisk.data.simulate.blocks import Events, in_time_order, made_ahead
 
@@ -94,7 +94,7 @@ def aml_batches(size: AmlSize, *, workers: int | None = None) -> Iterator[tuple[
     Leaving the context, early or not, ends the `workers` (threads; as many as cores, up to 4, by default).
     """
     book = Book(accounts=size.accounts, transfers=size.rows, days=size.days, seed=size.seed)
-    judge = Judge(book, size.share)
+    judge = book.judge(size.share)
     with made_ahead(book.draft, book.blocks, workers) as drafts:
         yield _batches(in_time_order(judge.judged(draft) for draft in drafts), size.accounts), book.accounts.table()
 
