@@ -18,8 +18,8 @@ from leanrisk.data.split import split
 from leanrisk.evaluate.delong import auc_interval
 from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.final import final
+from leanrisk.pipelines.newest_round import refreshed
 from leanrisk.pipelines.recipe import Recipe
-from leanrisk.pipelines.refresh import refreshed
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.pipelines.shrink import shrink, shrunk
 from leanrisk.registry.bundle import Bundle

@@ -13,10 +13,10 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, SplitError
 from leanrisk.core.schema import Role
 from leanrisk.core.seeding import generator
+from leanrisk.data.clock import NEVER, check_same_clock, times_of
 from leanrisk.data.partition import Rows, drawn, longest_wait, newest, without_groups
 
 _DAY_US = 86_400_000_000
-_NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Cut:
 
     def by_time(self) -> Rows:
         self.kind = "out_of_time"
-        times = _times(self.dataset, str(self.dataset.schema.time))
+        times = times_of(self.dataset, str(self.dataset.schema.time))
         test, start = newest(times, np.arange(times.size), self.config.test_share)
         self._note_coarse_time(test.size / times.size)
         older = self._matured(np.flatnonzero(times < start), times, start)
@@ -175,9 +175,9 @@ class _Cut:
             late |= times[older] > start - self.config.maturity_gap_days * unit
         known = self.dataset.schema.single(Role.OUTCOME_TIME)
         if known and self.config.await_outcomes:
-            _check_same_clock(self.dataset, known)
-            outcomes = _times(self.dataset, known, missing=_NEVER)
-            wait = longest_wait(outcomes[older], times[older], self.strata[older], missing=_NEVER)
+            check_same_clock(self.dataset, known)
+            outcomes = times_of(self.dataset, known, missing=NEVER)
+            wait = longest_wait(outcomes[older], times[older], self.strata[older], missing=NEVER)
             late |= (times[older] > start - wait) | (outcomes[older] >= start)
         self.dropped["immature"] = int(late.sum())
         if late.any():
@@ -237,30 +237,6 @@ def _group_codes(dataset: Dataset) -> npt.NDArray[np.int64] | None:
     # A row without a group stands alone.
     alone = pl.Series(np.arange(dataset.rows) + dataset.rows + 1)
     return codes.fill_null(alone).to_numpy()
-
-
-def _times(dataset: Dataset, name: str, *, missing: int | None = None) -> npt.NDArray[np.int64]:
-    column = dataset.frame[name]
-    if column.dtype.is_temporal():
-        column = column.cast(pl.Datetime("us"))
-    elif column.dtype.is_float():
-        # Ranks would lose the unit that a maturity gap is given in, so whole units it is.
-        column = column.floor()
-    numbers = column.cast(pl.Int64)
-    if missing is None and numbers.null_count():
-        raise SplitError(
-            f"Every row needs a decision time: '{name}' is null in {numbers.null_count():,} rows. Remove those rows."
-        )
-    return numbers.fill_null(missing if missing is not None else 0).to_numpy()
-
-
-def _check_same_clock(dataset: Dataset, known: str) -> None:
-    time = str(dataset.schema.time)
-    if dataset.frame[time].dtype.is_temporal() != dataset.frame[known].dtype.is_temporal():
-        raise SplitError(
-            f"Decision and outcome times need the same clock: '{time}' is {dataset.frame[time].dtype} and '{known}' is "
-            f"{dataset.frame[known].dtype}. Give '{known}' the role 'expost', or convert it."
-        )
 
 
 def _part_facts(part: str, dataset: Dataset) -> PartFacts:

@@ -8,9 +8,12 @@ from typing import Any
 
 from leanrisk.core.errors import ModelError
 from leanrisk.core.version import __version__
+from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.stability import feature_psi
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.new_rows import newest_time
+from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
 from leanrisk.techniques.base import Candidate
@@ -37,9 +40,16 @@ def pack(
         "lineage": list(candidate.lineage),
         "precision": candidate.precision,
         "parent": parent,
+        "newest": newest_time(train),
+        "outcome_wait": outcome_wait(train),
         "incumbent": {"kind": beaten.model.kind, "params": beaten.params, "rounds": beaten.rounds},
     }
     stability = {row["name"]: row["psi"] for row in feature_psi(train, job.parts.valid)}
+
+    def training(place: Path) -> None:
+        model.save(place)
+        save_replay(place, train.keeping(candidate.features), keep=job.recipe.refresh.keep, seed=job.seed)
+
     return write_bundle(
         folder,
         graph=model.graph,
@@ -48,5 +58,5 @@ def pack(
         reference=reference_rows(model.encoder, seed=job.seed),
         card={"features": list(model.features), "taught": model.facts, "psi_train_valid": stability, **card},
         facts=facts,
-        training=model.save,
+        training=training,
     )

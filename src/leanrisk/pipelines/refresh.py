@@ -4,191 +4,228 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import BundleError, ConfigError, DataError, Fault, LeanRiskError
+from leanrisk.core.errors import BundleError, ConfigError
 from leanrisk.core.files import replacing_folder, writable_folder, write_json
-from leanrisk.core.measurement import Cost
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.seeding import generator
 from leanrisk.core.version import __version__
-from leanrisk.cost.meter import Meter
+from leanrisk.cost.ledger import Ledger
+from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, judge
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.gbdt import load_gbdt
 from leanrisk.models.gbdt_fit import refit_gbdt
-from leanrisk.pipelines.contender import Contender, asking, reading_of
-from leanrisk.pipelines.job import BUNDLE, Job, digest_of
-from leanrisk.pipelines.measure import measured
+from leanrisk.pipelines.checkpoint import Checkpoint
+from leanrisk.pipelines.contender import asking, reading_of
+from leanrisk.pipelines.job import BUNDLE, digest_of
+from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time
 from leanrisk.pipelines.recipe import RefreshConfig
-from leanrisk.pipelines.shrink import Shrunk
+from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import TRAINING, Bundle, check_replaceable, write_bundle
-from leanrisk.techniques.base import Bench, Candidate, Teacher
+from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.lean_model import LeanModel
 
 _SILENT = Silent()
-
-PHASE = "refresh"
-_STEP = "refresh"
-_JUDGES = 0.3
-
-
-@dataclass(frozen=True)
-class Refreshed:
-    """What a refresh led to: the candidate that stays, whether it is the new one, why, and what the round cost.
-
-    `cost` is None where there was no lean model to refresh; `done` is false where the round broke off. `before` and
-    `after` are the champion's and the refreshed candidate's measurements on validation, as plain values.
-    """
-
-    candidate: Candidate
-    accepted: bool
-    reason: str
-    cost: Cost | None = None
-    gates: tuple[dict[str, Any], ...] = ()
-    done: bool = False
-    before: dict[str, Any] | None = None
-    after: dict[str, Any] | None = None
-
-    @property
-    def round_cost(self) -> Cost | None:
-        """What each training round costs from now on; None where no whole lean round was measured."""
-        return self.cost if self.done else None
-
-
-def refreshed(job: Job, beaten: Contender, champion: Shrunk) -> Refreshed:
-    """Return the run's own refresh: the champion, which has not seen the newest slice, learns it.
-
-    The round's cost is that of everything it needs: the teachers fitted once with fixed parameters, the teaching, the
-    calibration and the export. Where no lean model was accepted there is nothing to refresh, and nothing is measured.
-    """
-    candidate = champion.candidate
-    if champion.model is None:
-        return Refreshed(candidate, False, "No technique passed its gates: the incumbent stays, and nothing is saved.")
-    facts = job.checkpoint.done(_STEP)
-    if facts is None:
-        facts = _round(job, beaten, champion)
-        job.checkpoint.finish(_STEP, facts)
-    if facts["accepted"]:
-        model = LeanModel.load(job.checkpoint.place(_STEP))
-        candidate = replace(candidate, model=model, lineage=(*candidate.lineage, PHASE))
-    cost = Cost(**facts["cost"])
-    return Refreshed(
-        candidate,
-        facts["accepted"],
-        facts["reason"],
-        cost,
-        tuple(facts["gates"]),
-        facts["done"],
-        facts.get("before"),
-        facts.get("after"),
-    )
-
-
-def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
-    try:
-        with job.ledger.phase(PHASE) as phase:
-            after = _taught(job, beaten, champion)
-    except LeanRiskError as error:
-        cost, reason = job.ledger.entries[-1].cost, f"The champion stays: it could not be refreshed. {error}"
-        return {"accepted": False, "reason": reason, "cost": asdict(cost), "gates": [], "done": False}
-    kept, reason, gates = _verdict(champion.candidate, after, job.parts.valid, job.recipe.gates, job.seed)
-    if kept and isinstance(after.model, LeanModel):
-        after.model.save(job.checkpoint.place(_STEP))
-    return {
-        "accepted": kept,
-        "reason": reason,
-        "cost": asdict(phase.cost),
-        "gates": [gate.to_dict() for gate in gates],
-        "done": True,
-        "before": _measured(job, champion.candidate),
-        "after": _measured(job, after),
-    }
-
-
-def _measured(job: Job, candidate: Candidate) -> dict[str, Any]:
-    found = measured(candidate, job.parts.valid, config=job.recipe.measure, seed=job.seed, quick=True)
-    return found.to_dict()
-
-
-def _taught(job: Job, beaten: Contender, champion: Shrunk) -> Candidate:
-    config = job.recipe.refresh.teach
-    rows = config.rows(champion.newest, champion.older, seed=job.seed)
-    if beaten.params is None:
-        teacher = beaten.opinions(rows)
-    else:
-        # The teacher has seen these rows, so it is asked only about perturbed ones.
-        teacher = Teacher(None, asking(*beaten.panel(job.parts.train, seed=job.seed)))
-    bench = Bench(
-        train=rows,
-        valid=job.parts.valid,
-        teacher=teacher,
-        measure=_unmeasured,
-        seed=job.seed,
-        progress=job.progress,
-    )
-    return config.apply(champion.candidate, bench)
-
-
-def _verdict(
-    before: Candidate, after: Candidate, valid: Dataset, gates: GateConfig, seed: int
-) -> tuple[bool, str, tuple[GateResult, ...]]:
-    results = judge(
-        valid.labels, before.model.predict(valid.frame), after.model.predict(valid.frame), config=gates, seed=seed
-    )
-    kept, reason = accepted(results, gates)
-    return kept, reason if kept else f"The champion stays: {reason}", results
+_TEACHER, _TAUGHT = "teacher", "taught"
+_PHASES = ("refresh: teacher", "refresh: teach")
 
 
 def refresh(
     bundle: Path | str,
-    dataset: Dataset,
+    data: Any,
     *,
     out: Path | str,
     config: RefreshConfig | None = None,
     gates: GateConfig | None = None,
+    replay: Any = None,
     seed: int = 0,
+    resume: bool = False,
     progress: Progress = _SILENT,
 ) -> tuple[Bundle, dict[str, Any]]:
     """Return the bundle that stays after a round on new rows, written to `out/bundle`, and the verdict.
 
-    30 % of the new rows judge, the others teach. A round that does not help leaves the champion's bundle unchanged and
-    says so. Raises `DataError` for too few rows or one outcome, `BundleError` for a bundle that cannot be taught,
-    `OutputError` where something other than a bundle stands in its place.
+    `data`: a file, table or `Dataset` of new rows; `replay`: older ones, in place of those that the bundle keeps. 30 %
+    of the new rows judge, the others teach. A round that does not help leaves the champion's bundle unchanged and says
+    so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
+    for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `OutputError` where
+    something other than a bundle stands in its place.
     """
     champion, config = Bundle.load(bundle), config or RefreshConfig()
     model = _trainable(champion)
-    train, valid = _parts(dataset, config, seed)
-    folder = Path(out) / BUNDLE
-    check_replaceable(folder)
-    writable_folder(out)
-    candidate = Candidate(model.features, model, lineage=tuple(champion.manifest.facts.get("lineage", ())))
-    with Meter() as meter:
-        bench = Bench(
-            train=train,
-            valid=valid,
-            teacher=_fitted_teacher(champion, model, train, seed),
-            measure=_unmeasured,
-            seed=seed,
-            progress=progress,
+    dataset = new_dataset(champion, data)
+    older = None if replay is None else new_dataset(champion, replay).labelled
+    rows = new_rows(champion, dataset, config, older=older, seed=seed)
+    round_ = _Round.open(champion, model, rows, dataset, config, gates or GateConfig(), Path(out), seed, resume)
+    return round_.carried_out(progress)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One round: what goes in, and where its finished steps are."""
+
+    champion: Bundle
+    model: LeanModel
+    rows: NewRows
+    digest: str
+    config: RefreshConfig
+    gates: GateConfig
+    out: Path
+    seed: int
+    checkpoint: Checkpoint
+    ledger: Ledger
+
+    @classmethod
+    def open(
+        cls,
+        champion: Bundle,
+        model: LeanModel,
+        rows: NewRows,
+        dataset: Dataset,
+        config: RefreshConfig,
+        gates: GateConfig,
+        out: Path,
+        seed: int,
+        resume: bool,
+    ) -> _Round:
+        check_replaceable(out / BUNDLE)
+        writable_folder(out)
+        digest = digest_of(dataset.frame)
+        identity = {
+            "leanrisk": __version__,
+            "champion": champion.digest,
+            "data": digest,
+            "replay": None if rows.older is None else digest_of(rows.older.frame),
+            "config": asdict(config),
+            "gates": asdict(gates),
+            "seed": seed,
+        }
+        checkpoint = Checkpoint(out / "work", identity, resume=resume)
+        ledger = Ledger(checkpoint.folder / "ledger.jsonl")
+        return cls(champion, model, rows, digest, config, gates, out, seed, checkpoint, ledger)
+
+    def carried_out(self, progress: Progress) -> tuple[Bundle, dict[str, Any]]:
+        """Return the bundle that stays, written, and the verdict."""
+        lineage = tuple(self.champion.manifest.facts.get("lineage", ()))
+        before = Candidate(self.model.features, self.model, lineage=lineage)
+        after = self._taught(before, progress)
+        kept, reason, results = verdict_on(before, after, self.rows.judge, self.gates, self.seed)
+        verdict = self._verdict(after, kept, reason, results)
+        folder = self.out / BUNDLE
+        stays = self._written(after, folder, verdict) if kept else _copied(self.champion, folder)
+        write_json(self.out / "refresh.json", verdict)
+        shutil.rmtree(self._frozen, ignore_errors=True)
+        return stays, verdict
+
+    @property
+    def _frozen(self) -> Path:
+        return self.checkpoint.folder / "frozen"
+
+    def _taught(self, before: Candidate, progress: Progress) -> Candidate:
+        facts = self.checkpoint.done(_TAUGHT)
+        place = self.checkpoint.place(_TAUGHT)
+        if facts is not None:
+            return Candidate(before.features, LeanModel.load(place), lineage=tuple(facts["lineage"]))
+        teacher = self._teacher()
+        with self.ledger.phase(_PHASES[1]):
+            bench = Bench(
+                train=self.rows.teach,
+                valid=self.rows.judge,
+                teacher=teacher,
+                measure=unmeasured,
+                seed=self.seed,
+                progress=progress,
+            )
+            after = self.config.teach.apply(before, bench, older=self.rows.older, cache=self._frozen)
+        if isinstance(after.model, LeanModel):
+            after.model.save(place)
+        self.checkpoint.finish(_TAUGHT, {"lineage": list(after.lineage)})
+        return after
+
+    def _teacher(self) -> Teacher:
+        """Return LightGBM with the incumbent's parameters on new and replayed rows, with the champion's own opinion.
+
+        The champion's half is what keeps the network from forgetting rows that neither file holds. Without such
+        parameters the champion, which has not seen the new rows, is the teacher, and their outcomes bring what is new.
+        """
+        told: Mapping[str, Any] = self.champion.manifest.facts.get("incumbent", {})
+        own, teach = asking(self.model), self.rows.teach
+        if told.get("kind") != "lightgbm" or told.get("params") is None:
+            return Teacher(own(teach.frame), own)
+        rows = joined(teach, self.rows.older)
+        encoder = Encoder.fit(rows)
+        place = self.checkpoint.place(_TEACHER)
+        if self.checkpoint.done(_TEACHER) is None:
+            with self.ledger.phase(_PHASES[0]):
+                fresh = refit_gbdt(
+                    encoder.inputs(rows.frame),
+                    rows.labels,
+                    encoder.fields,
+                    reading_of(encoder),
+                    params=told["params"],
+                    rounds=int(told["rounds"]),
+                    seed=self.seed,
+                )
+            fresh.save(place)
+            self.checkpoint.finish(_TEACHER, {"rows": rows.rows})
+        return Teacher(None, asking(self.model, load_gbdt(place, reading_of(encoder))))
+
+    def _verdict(self, after: Candidate, kept: bool, reason: str, results: tuple[GateResult, ...]) -> dict[str, Any]:
+        return {
+            "accepted": kept,
+            "reason": reason,
+            "rows": self.rows.rows,
+            "left_out": self.rows.left_out,
+            "replayed": 0 if self.rows.older is None else self.rows.older.rows,
+            "drift": self.rows.drift,
+            "tuning": after.model.tuning if isinstance(after.model, LeanModel) else None,
+            "cost": asdict(self.ledger.cost(*_PHASES)),
+            "gates": [gate.to_dict() for gate in results],
+        }
+
+    def _written(self, after: Candidate, folder: Path, verdict: Mapping[str, Any]) -> Bundle:
+        model = after.model
+        if not isinstance(model, LeanModel):
+            raise ConfigError("A refresh makes a lean model. Shrink the incumbent first.")
+        past, seen = self.champion.manifest.facts, joined(self.rows.teach, self.rows.older)
+        waits = [wait for wait in (past.get("outcome_wait"), outcome_wait(seen)) if wait is not None]
+        facts = {
+            "data": self.digest,
+            "seed": self.seed,
+            "leanrisk": __version__,
+            "newest": newest_time(joined(self.rows.teach, self.rows.judge)),
+            "outcome_wait": max(waits, default=None),
+            "lineage": list(after.lineage),
+            "parent": self.champion.digest,
+        }
+
+        def training(place: Path) -> None:
+            model.save(place)
+            save_replay(place, seen, keep=self.config.keep, seed=self.seed)
+
+        return write_bundle(
+            folder,
+            graph=model.graph,
+            encoder=model.encoder,
+            schema=self.champion.schema,
+            reference=self.champion.reference_rows(),
+            card={"features": list(model.features), "taught": model.facts, "refresh": dict(verdict)},
+            facts={**past, **facts},
+            training=training,
         )
-        after = config.teach.apply(candidate, bench)
-    kept, reason, results = _verdict(candidate, after, valid, gates or GateConfig(), seed)
-    verdict = {
-        "accepted": kept,
-        "reason": reason,
-        "rows": train.rows + valid.rows,
-        "cost": asdict(meter.cost),
-        "gates": [gate.to_dict() for gate in results],
-    }
-    facts = {"data": digest_of(dataset.frame), "seed": seed, "leanrisk": __version__}
-    stays = _written(champion, after, folder, verdict, facts) if kept else _copied(champion, folder)
-    write_json(Path(out) / "refresh.json", verdict)
-    return stays, verdict
+
+
+def verdict_on(
+    before: Candidate, after: Candidate, rows: Dataset, gates: GateConfig, seed: int
+) -> tuple[bool, str, tuple[GateResult, ...]]:
+    """Return whether `after` replaces `before`, why, and the gates that say so, judged on `rows`."""
+    scores = (candidate.model.predict(rows.frame) for candidate in (before, after))
+    results = judge(rows.labels, *scores, config=gates, seed=seed)
+    kept, reason = accepted(results, gates)
+    return kept, reason if kept else f"The champion stays: {reason}", results
 
 
 def _trainable(champion: Bundle) -> LeanModel:
@@ -206,74 +243,7 @@ def _trainable(champion: Bundle) -> LeanModel:
     return model
 
 
-def _parts(dataset: Dataset, config: RefreshConfig, seed: int) -> tuple[Dataset, Dataset]:
-    rows = dataset.labelled
-    labels = rows.labels
-    bads = int((labels == 1).sum())
-    if rows.rows < config.min_rows or min(bads, rows.rows - bads) < 10:
-        raise DataError(
-            Fault(
-                "too-few-new-rows",
-                f"a refresh needs at least {config.min_rows} rows with outcomes, 10 of each: it has {rows.rows} with "
-                f"{bads} bads.",
-                "Wait for more outcomes; the champion is unchanged.",
-            )
-        )
-    judged = np.zeros(rows.rows, dtype=np.bool_)
-    rng = generator(seed, "refresh-valid")
-    for outcome in (0, 1):
-        places = rng.permutation(np.flatnonzero(labels == outcome))
-        judged[places[: round(_JUDGES * places.size)]] = True
-    return rows.where(~judged), rows.where(judged)
-
-
-def _fitted_teacher(champion: Bundle, model: LeanModel, train: Dataset, seed: int) -> Teacher:
-    """Return LightGBM with the incumbent's parameters on the new rows, averaged with the champion's own opinion.
-
-    The champion's half is what keeps the network from forgetting rows that the new file does not hold. Without such
-    parameters the champion, which has not seen the new rows, is the teacher, and their outcomes bring what is new.
-    """
-    facts: Mapping[str, Any] = champion.manifest.facts.get("incumbent", {})
-    own = asking(model)
-    if facts.get("kind") != "lightgbm" or facts.get("params") is None:
-        return Teacher(own(train.frame), own)
-    encoder = Encoder.fit(train)
-    fresh = refit_gbdt(
-        encoder.inputs(train.frame),
-        train.labels,
-        encoder.fields,
-        reading_of(encoder),
-        params=facts["params"],
-        rounds=int(facts["rounds"]),
-        seed=seed,
-    )
-    return Teacher(None, asking(model, fresh))
-
-
-def _written(
-    champion: Bundle, after: Candidate, folder: Path, verdict: Mapping[str, Any], facts: Mapping[str, Any]
-) -> Bundle:
-    model = after.model
-    if not isinstance(model, LeanModel):
-        raise ConfigError("A refresh makes a lean model. Shrink the incumbent first.")
-    stored = champion.reference_rows()
-    return write_bundle(
-        folder,
-        graph=model.graph,
-        encoder=model.encoder,
-        schema=champion.schema,
-        reference=stored,
-        card={"features": list(model.features), "taught": model.facts, "refresh": dict(verdict)},
-        facts={**champion.manifest.facts, **facts, "lineage": list(after.lineage), "parent": champion.digest},
-        training=model.save,
-    )
-
-
 def _copied(champion: Bundle, folder: Path) -> Bundle:
     with replacing_folder(folder) as part:
         shutil.copytree(champion.folder, part, dirs_exist_ok=True)
     return Bundle.load(folder)
-
-
-def _unmeasured(candidate: Candidate) -> Any:
-    raise LeanRiskError(f"A refresh is judged, not measured step by step: {candidate.lineage} asked for a measurement.")

@@ -14,7 +14,7 @@ from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.final import Final
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.machine import machine_facts
-from leanrisk.pipelines.refresh import Refreshed
+from leanrisk.pipelines.newest_round import Refreshed
 from leanrisk.pipelines.shrink import TEACHER, Shrunk
 from leanrisk.techniques.lean_model import LeanModel
 

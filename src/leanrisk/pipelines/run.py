@@ -13,10 +13,10 @@ from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.evidence import run_evidence, score_table
 from leanrisk.pipelines.final import final
 from leanrisk.pipelines.job import BUNDLE, Job
+from leanrisk.pipelines.newest_round import refreshed
 from leanrisk.pipelines.packing import pack
 from leanrisk.pipelines.publishing import published
 from leanrisk.pipelines.recipe import Recipe
-from leanrisk.pipelines.refresh import refreshed
 from leanrisk.pipelines.result import run_result
 from leanrisk.pipelines.shrink import shrunk
 from leanrisk.report.page import write_report

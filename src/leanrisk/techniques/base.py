@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Measurement
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.models.incumbent import RecordRoute
@@ -89,6 +90,11 @@ class Bench:
     seed: int
     objective: str = "binary"
     progress: Progress = _SILENT
+
+
+def unmeasured(candidate: Candidate) -> Measurement:
+    """Refuse to measure: a refresh is judged as a whole, not step by step."""
+    raise LeanRiskError(f"A refresh is judged, not measured step by step: {candidate.lineage} asked for a measurement.")
 
 
 class Technique(Protocol):

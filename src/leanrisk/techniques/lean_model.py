@@ -91,8 +91,8 @@ class LeanModel:
     def tuning(self) -> dict[str, Any] | None:
         """What its last tuning did, as plain values; None where it was taught once and not tuned since.
 
-        `rows`, `steps`, `trainable` weights, `drift` (PSI of the states, entering the blocks and after each), `frontier`
-        (step, blocks frozen, why), `depth`, `cached_bytes` and `adapter_bytes`.
+        `rows`, `steps`, `trainable` weights, `drift` (PSI of the states that enter the blocks, and after each block),
+        `frontier` (step, blocks frozen, why), `depth`, `cached_bytes` and `adapter_bytes`.
         """
         told = self.facts.get("tuning")
         if told is None:
