@@ -42,6 +42,7 @@ COMMANDS = {
     "run": Entry("leanrisk.cli.run:run", "Shrink a scenario, refresh it, and report what it saved.", _LEAN),
     "shrink": Entry("leanrisk.cli.shrink:shrink", "Turn an incumbent into a lean, measured bundle.", _LEAN),
     "refresh": Entry("leanrisk.cli.refresh:refresh", "Teach the last champion what the newest rows say.", _LEAN),
+    "pretrain": Entry("leanrisk.cli.pretrain:pretrain", "Teach a network a book's rows, outcomes or not.", _LEAN),
     "score": Entry("leanrisk.cli.score:score", "Score a file with a bundle.", _USE),
     "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),
     "report": Entry("leanrisk.cli.report:report", "Write the report page of a finished run.", _USE),
