@@ -104,8 +104,8 @@ def drawn_currency(home: Ints, rng: np.random.Generator) -> tuple[Ints, npt.NDAr
 
 
 def rounded(amount: Reals, rng: np.random.Generator) -> Reals:
-    """Return amounts in whole cents, 0.01 or more; some are rounded to tens, as people do."""
-    plain = rng.random(amount.size) < 0.15
+    """Return amounts in whole cents, 0.01 or more; some of 10 and more are rounded to tens, as people do."""
+    plain = (rng.random(amount.size) < 0.15) & (amount >= 10.0)
     return np.maximum(np.where(plain, np.round(amount, -1), np.round(amount, 2)), 0.01)
 
 
