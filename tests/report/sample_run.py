@@ -150,10 +150,26 @@ def _lean() -> dict[str, Any]:
         "bytes": 7_212_554,
         "params": 1_781_505,
         "trainable_params": 212_481,
+        "tuning": _tuning(),
         "refresh": cost(42.3, 23.1, 1188.0),
         "shrink": cost(534.8, 291.0, 1650.0),
         "latency_ms": {"p50": 0.121, "p99": 0.198, "calls": 2000},
         "rows_per_s": 41_500.0,
+    }
+
+
+def _tuning() -> dict[str, Any]:
+    """Drift takes the frontier down before the first step; three times it rises again."""
+    moves = [(0, 6, "start"), (0, 3, "drift"), (120, 5, "still"), (450, 6, "still"), (630, 9, "still")]
+    return {
+        "rows": 28_800,
+        "steps": 1350,
+        "trainable": 212_481,
+        "drift": [0.021, 0.034, 0.072, 0.118, 0.262, 0.231, 0.274, 0.19, 0.153, 0.148, 0.151, 0.147, 0.142],
+        "frontier": [{"step": step, "blocks": blocks, "why": why} for step, blocks, why in moves],
+        "cached_bytes": 88_577_280,
+        "depth": 12,
+        "adapter_bytes": 151_048,
     }
 
 

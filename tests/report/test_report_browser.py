@@ -25,7 +25,12 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
     result, evidence = copy.deepcopy(sample_run.result()), copy.deepcopy(sample_run.evidence())
     result["scenario"] = result["data"]["name"] = result["machine"]["cpu"] = WIDE
-    for rows, keys in ((result["steps"], ("technique", "reason")), (evidence["dropped"], ("column", "reason"))):
+    wide_moves = (result["lean"]["tuning"]["frontier"], ("why",))
+    for rows, keys in (
+        wide_moves,
+        (result["steps"], ("technique", "reason")),
+        (evidence["dropped"], ("column", "reason")),
+    ):
         for row in rows:
             row.update(dict.fromkeys(keys, WIDE))
     write_json(folder / "wide" / "result.json", result)

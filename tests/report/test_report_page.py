@@ -60,7 +60,7 @@ RESULT_PATHS, EVIDENCE_PATHS = list(paths_of(RESULT)), list(paths_of(EVIDENCE))
 def test_the_page_has_every_section_and_every_chart(run, language):
     page = write_report(run, language=language).read_text(encoding="utf-8")
     assert all(f'id="{name}"' in page for name in SECTIONS)
-    assert page.count("<figure") == page.count('class="chart"') == 14
+    assert page.count("<figure") == page.count('class="chart"') == 16
     assert f'lang="{Words.of(language)("html_lang")}"' in page
 
 
@@ -131,6 +131,8 @@ def test_names_from_the_data_never_become_markup():
         step["technique"] = step["reason"] = HOSTILE
     for gate in result["gates"]:
         gate["name"] = HOSTILE
+    for move in result["lean"]["tuning"]["frontier"]:
+        move["why"] = HOSTILE
     for feature in evidence["psi"]["features"]:
         feature["name"] = HOSTILE
     for row in evidence["dropped"]:
@@ -194,6 +196,8 @@ def test_the_same_run_gives_the_same_bytes(run):
         (lambda run: (run / "result.json").write_text('{"lean": 3}'), "must be an object"),
         (lambda run: (run / "evidence.json").write_text('{"roc": {"lean": {"fpr": [0], "tpr": []}}}'), "equally long"),
         (lambda run: (run / "evidence.json").write_text('{"ledger": [3]}'), "list of objects"),
+        (lambda run: (run / "result.json").write_text('{"lean": {"tuning": [1]}}'), "lean.tuning must be an object"),
+        (lambda run: (run / "result.json").write_text('{"lean": {"tuning": {"frontier": 3}}}'), "must be a list"),
     ],
 )
 def test_a_broken_run_is_refused_by_name_and_leaves_the_old_page(run, spoil, says):
@@ -238,7 +242,7 @@ def test_the_evidence_that_the_judges_write_is_the_evidence_that_the_page_reads(
     )
     assert set(made) <= set(EVIDENCE)
     page = page_of(RESULT, EVIDENCE | json.loads(json.dumps(made)))
-    assert page.count('class="chart"') == 14
+    assert page.count('class="chart"') == 16
     assert f"KS {made['ks']['lean']['value']:.4f}" in page
 
 

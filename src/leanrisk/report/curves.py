@@ -141,12 +141,17 @@ def feature_shift(evidence: Facts, words: Words) -> Figure:
         for row in evidence.items("psi", "features")
         if (value := row.number("psi")) is not None
     ]
-    if not ranked:
-        return Figure("feature_shift", None)
     ranked = sorted(ranked, key=lambda pair: -pair[1])[:_TOP_FEATURES]
+    return shift_bars("feature_shift", ranked, words, axis="axis.psi")
+
+
+def shift_bars(name: str, rows: Sequence[tuple[str, float]], words: Words, *, axis: str) -> Figure:
+    """Return one bar per label and PSI, in this order, against the usual limits; `axis` is the key of its title."""
+    if not rows:
+        return Figure(name, None)
     row_height, left = 21.0, 158.0
-    height = 16 + row_height * len(ranked) + 24
-    top = max(ranked[0][1] * 1.18, PSI_SHIFT[0] * 1.1)
+    height = 16 + row_height * len(rows) + 24
+    top = max(max(value for _, value in rows) * 1.18, PSI_SHIFT[0] * 1.1)
     panel = Panel.of((0, top), (0, 1), height=height + 18, left=left)
     parts: list[Markup] = []
     for limit in (limit for limit in PSI_SHIFT if limit < top):
@@ -155,14 +160,14 @@ def feature_shift(evidence: Facts, words: Words) -> Figure:
         # On a long scale the two limits stand too close for two labels.
         if limit == PSI_SHIFT[1] or panel.x(PSI_SHIFT[1]) - x > _LABEL_WIDTH:
             parts.append(text(x, 10, fixed(limit, 2), anchor="middle", kind="tick"))
-    for place, (name, value) in enumerate(ranked):
+    for place, (label, value) in enumerate(rows):
         y = 18 + place * row_height
         kind = "worse" if value >= PSI_SHIFT[1] else "moderate" if value >= PSI_SHIFT[0] else "lean"
-        parts.append(text(left - 8, y + 13, shortened(name, 22), anchor="end"))
-        parts.append(bar(panel.x(0), panel.x(value), y + 3, row_height - 8, f"fill {kind}", name))
+        parts.append(text(left - 8, y + 13, shortened(label, 22), anchor="end"))
+        parts.append(bar(panel.x(0), panel.x(value), y + 3, row_height - 8, f"fill {kind}", label))
         parts.append(text(panel.x(value) + 6, y + 13, fixed(value, 3), kind="tick halo"))
-    parts.append(text((left + WIDTH) / 2, height - 4, words("axis.psi"), anchor="middle", kind="title"))
-    return Figure("feature_shift", drawing(parts, height=height, title=words("figure.feature_shift.title")))
+    parts.append(text((left + WIDTH) / 2, height - 4, words(axis), anchor="middle", kind="title"))
+    return Figure(name, drawing(parts, height=height, title=words(f"figure.{name}.title")))
 
 
 def _figure(name: str, parts: list[Markup], words: Words, legend: Sequence[tuple[str, str]]) -> Figure:

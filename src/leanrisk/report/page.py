@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leanrisk.core.files import write_text
-from leanrisk.report import bars, curves, provenance, tables
+from leanrisk.report import bars, curves, learning, provenance, tables
 from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import SIDES, Figure
@@ -32,6 +32,7 @@ SECTIONS = (
     "comparison",
     "gates",
     "steps",
+    "learning",
     "ranking",
     "calibration",
     "stability",
@@ -117,6 +118,8 @@ def _figures(run: Facts, evidence: Facts, words: Words) -> dict[str, Figure]:
         bars.gates(run, words),
         *(bars.waterfall(run, words, measure) for measure in bars.MEASURES),
         bars.waterfall_quality(run, words),
+        learning.frontier(run, words),
+        learning.drift(run, words),
         curves.roc(run, evidence, words),
         *(curves.ks(evidence, words, side) for side in SIDES),
         curves.gains(evidence, words),
@@ -133,6 +136,7 @@ def _tables(run: Facts, evidence: Facts, words: Words) -> dict[str, Any]:
     return {
         "gates": tables.gates(run, words) if run.items("gates") else None,
         "steps": tables.steps(run, words) if run.items("steps") else None,
+        "learning": learning.facts(run, words),
         "training": tables.training(run, words),
         "gains": {side: tables.gains(evidence, words, side) for side in SIDES},
         "calibration": tables.calibration(evidence, words, "lean"),
@@ -150,6 +154,7 @@ def _notes(run: Facts, evidence: Facts, words: Words) -> dict[str, Any]:
     best = evidence.number("best_possible_ks")
     ranked = not metrics(run) or any(name in ("auc", "ks") for name in metrics(run))
     return {
+        "learning": learning.note(run, words),
         "ranked": ranked,
         "best_ks": words("ranking.best_ks_absent") if best is None else words("ranking.best_ks", value=fixed(best)),
         "split": evidence.text("split", "note"),

@@ -17,6 +17,8 @@ from leanrisk.report.numbers import fixed, percent, step_digits
 WIDTH = 440.0
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
+_LETTER = 6.8
+
 Tick = tuple[float, str]
 
 
@@ -79,6 +81,12 @@ class Scale:
             return [(tick, percent(tick, step_digits(100 * step))) for tick in ticks]
         return [(tick, fixed(tick, step_digits(step))) for tick in ticks]
 
+    def whole(self, count: int = 5) -> list[Tick]:
+        """Return about `count` ticks at whole numbers, for what can only be counted."""
+        return [
+            (tick, fixed(tick, 0)) for tick in self.ticks(count) if abs(tick - round(tick)) < 1e-9 * (1 + abs(tick))
+        ]
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -93,11 +101,17 @@ class Panel:
         return cls(Scale(*x, left, WIDTH - 16), Scale(*y, height - 42, 10))
 
     def axes(
-        self, *, x_title: str, y_title: str, x_ticks: Sequence[Tick] | None = None, share: bool = True
+        self,
+        *,
+        x_title: str,
+        y_title: str,
+        x_ticks: Sequence[Tick] | None = None,
+        y_ticks: Sequence[Tick] | None = None,
+        share: bool = True,
     ) -> list[Markup]:
-        """Return grid lines, tick labels and axis titles; `share` prints percentages."""
+        """Return grid lines, tick labels and axis titles; `share` prints percentages where no ticks are given."""
         parts: list[Markup] = []
-        for value, label in self.y.labelled(share=share):
+        for value, label in self.y.labelled(share=share) if y_ticks is None else y_ticks:
             parts.append(self._line(self.x.start, self.y(value), self.x.end, self.y(value), "grid"))
             parts.append(text(self.x.start - 6, self.y(value) + 4, label, anchor="end", kind="tick"))
         parts.extend(
@@ -123,12 +137,19 @@ class Panel:
 
     def curve(self, xs: Sequence[float], ys: Sequence[float], kind: str) -> Markup:
         """Return one line through the points, in the style of class `kind`."""
-        points = " ".join(f"{_plain(self.x(x))},{_plain(self.y(y))}" for x, y in zip(xs, ys, strict=True))
-        return element("polyline", points=points, class_=f"line {kind}")
+        return element("polyline", points=self._points(xs, ys), class_=f"line {kind}")
+
+    def area(self, xs: Sequence[float], ys: Sequence[float], kind: str) -> Markup:
+        """Return the area between the line through the points and the bottom, in the style of class `kind`."""
+        around = self._points([xs[0], *xs, xs[-1]], [self.y.lo, *ys, self.y.lo])
+        return element("polygon", points=around, class_=kind)
 
     def segment(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
         """Return one straight line between two data points."""
         return self._line(self.x(x1), self.y(y1), self.x(x2), self.y(y2), kind)
+
+    def _points(self, xs: Sequence[float], ys: Sequence[float]) -> str:
+        return " ".join(f"{_plain(self.x(x))},{_plain(self.y(y))}" for x, y in zip(xs, ys, strict=True))
 
     @staticmethod
     def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Markup:
@@ -146,11 +167,20 @@ def shortened(label: str, length: int) -> str:
     """Return `label` cut to `length` characters, a wide (CJK) character counting as two."""
     room, kept = float(length), ""
     for letter in label:
-        room -= 2 if ord(letter) >= 0x2E80 else 1
+        room -= _cells(letter)
         if room < 0:
             return kept[:-1] + "\u2026"
         kept += letter
     return kept
+
+
+def extent(label: str) -> float:
+    """Return about how many user units a label takes, rather too many than too few."""
+    return _LETTER * sum(map(_cells, label))
+
+
+def _cells(letter: str) -> int:
+    return 2 if ord(letter) >= 0x2E80 else 1
 
 
 def _plain(value: float | str) -> str:
