@@ -81,7 +81,7 @@ class Adapter:
         """
         name = str(model.active_adapter)
         plain = model.peft_config[name].to_dict()
-        return cls(_plain_settings(plain), get_peft_model_state_dict(model, adapter_name=name), base)
+        return cls(_plain_settings(plain), get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False), base)
 
     @property
     def parameters(self) -> int:
@@ -111,7 +111,7 @@ class Adapter:
                 f"{found}. Use that base, or train a new adapter on this one."
             )
         model = _wrapped(network, self.settings)
-        expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model).items()}
+        expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
         if expected != {name: tensor.shape for name, tensor in self.weights.items()}:
             raise ModelError(
                 f"An adapter's weights must be those its settings ask for: {len(self.weights)} tensors do not match "
