@@ -61,8 +61,13 @@ def _run_row(result: Mapping[str, Any]) -> tuple[str, ...]:
         " / ".join("-" if cost is None else f"{cost['cpu_s']:.1f}" for cost in rounds),
         " / ".join("-" if route is None else f"{route['p50']:.3f}" for route in routes),
         f"{before['features']} to {after['features']}",
-        ", ".join(step["technique"] for step in result["steps"] if step["accepted"]) or "nothing",
+        _kept(result),
     )
+
+
+def _kept(result: Mapping[str, Any]) -> str:
+    kept = [step["technique"] for step in result["steps"] if step["accepted"]]
+    return ", ".join(kept) if kept and result["lean"]["preset"] else "nothing"
 
 
 def _interval(found: Mapping[str, float], *, form: str = ".4f") -> str:

@@ -12,7 +12,6 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.measurement import Cost, Interval, Measurement
 from leanrisk.evaluate.bootstrap import metric_difference
 from leanrisk.evaluate.delong import auc_difference
-from leanrisk.evaluate.gates import judge
 from leanrisk.evaluate.quality import quality
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt_fit import slim_gbdt
@@ -37,14 +36,13 @@ class Final:
     bare: dict[str, Any] | None
     compiled: dict[str, Any] | None
     differences: dict[str, Interval]
-    gates: tuple[dict[str, Any], ...]
     slim: dict[str, Any]
 
 
 def final(job: Job, beaten: Contender, lean: Candidate) -> Final:
     """Return what the test part says; opens it, so it can run once per job.
 
-    Where no lean model was accepted the incumbent is measured once and stands on both sides.
+    Where the incumbent stays it is measured once and stands on both sides.
     """
     slim_model, slim_cost = _slim(job, lean)
     test = job.parts.open_test()
@@ -72,7 +70,6 @@ def final(job: Job, beaten: Contender, lean: Candidate) -> Final:
         bare=asdict(bare) if bare else None,
         compiled=asdict(compiled) if compiled else None,
         differences=differences,
-        gates=_gates(job, beaten, lean),
         slim={
             "quality": {k: asdict(v) for k, v in _slim_quality(job, test, slim_model).items()},
             "train": asdict(slim_cost),
@@ -106,21 +103,6 @@ def _differences(
             test.labels, before, after, metric, seed=job.seed, resamples=config.resamples, budget=config.budget
         )
     return found
-
-
-def _gates(job: Job, beaten: Contender, lean: Candidate) -> tuple[dict[str, Any], ...]:
-    """Return the gates of the whole run, judged on validation: the lean model against the incumbent of today."""
-    if lean.model is beaten.model:
-        return ()
-    valid = job.parts.valid
-    results = judge(
-        valid.labels,
-        beaten.model.predict(valid.frame),
-        lean.model.predict(valid.frame),
-        config=job.recipe.gates,
-        seed=job.seed,
-    )
-    return tuple(result.to_dict() for result in results)
 
 
 def _with_throughput(found: Measurement, candidate: Candidate, rows: Dataset) -> Measurement:

@@ -10,6 +10,7 @@ from typing import Any
 from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.version import __version__
 from leanrisk.cost.rates import RateCard, break_even
+from leanrisk.pipelines.conclusion import Conclusion
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.final import Final
 from leanrisk.pipelines.job import Job
@@ -20,11 +21,21 @@ from leanrisk.techniques.lean_model import LeanModel
 
 
 def run_result(
-    job: Job, beaten: Contender, shrunk: Shrunk, refreshed: Refreshed, found: Final, rates: RateCard, *, name: str
+    job: Job,
+    beaten: Contender,
+    shrunk: Shrunk,
+    refreshed: Refreshed,
+    end: Conclusion,
+    found: Final,
+    rates: RateCard,
+    *,
+    name: str,
 ) -> dict[str, Any]:
     """Return the content of result.json; every value is plain JSON."""
     shrink_cost = job.ledger.cost(TEACHER, *(f"shrink: {step.label}" for step in job.recipe.steps))
-    lean = refreshed.candidate
+    lean = end.candidate
+    # Where the incumbent stays, no later round is a lean one.
+    cheap = refreshed.round_cost if isinstance(lean.model, LeanModel) else None
     return {
         "leanrisk": __version__,
         "scenario": job.recipe.name,
@@ -33,12 +44,12 @@ def run_result(
         "machine": machine_facts(),
         "data": _data(job, found, name),
         "incumbent": _incumbent(beaten, found),
-        "lean": _lean(lean.model, lean.precision, found, refreshed.round_cost, shrink_cost),
+        "lean": _lean(lean.model, lean.precision, found, cheap, shrink_cost),
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
-        "steps": [*shrunk.steps, _refresh_step(refreshed)],
-        "gates": _gates(shrunk.steps, refreshed, found),
-        "savings": _savings(beaten, refreshed, found, shrink_cost, rates),
+        "steps": [*shrunk.steps, _refresh_step(refreshed), *([] if end.refusal is None else [end.refusal])],
+        "gates": _gates(shrunk.steps, refreshed, end),
+        "savings": _savings(beaten, cheap, found, shrink_cost, rates),
     }
 
 
@@ -106,17 +117,17 @@ def _refresh_step(refreshed: Refreshed) -> dict[str, Any]:
     }
 
 
-def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, found: Final) -> list[dict[str, Any]]:
+def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, end: Conclusion) -> list[dict[str, Any]]:
     named = [(step["technique"], gate) for step in steps for gate in step["gates"]]
     named += [("refresh", gate) for gate in refreshed.gates]
-    named += [("final", gate) for gate in found.gates]
+    named += [("final", gate) for gate in end.gates]
     return [{**gate, "name": f"{stage}: {gate['name']}"} for stage, gate in named]
 
 
-def _savings(beaten: Contender, refreshed: Refreshed, found: Final, shrink: Cost, rates: RateCard) -> dict[str, Any]:
+def _savings(beaten: Contender, cheap: Cost | None, found: Final, shrink: Cost, rates: RateCard) -> dict[str, Any]:
     """Return savings as shares of the incumbent's figure (0.9 = 90 % saved); null where a side was not measured."""
     before, after = found.incumbent, found.lean
-    full, refit, cheap = beaten.train, beaten.refit, refreshed.round_cost
+    full, refit = beaten.train, beaten.refit
     ks = before.quality["ks"].value
     return {
         "train_cpu": _saved(_cpu(full), _cpu(cheap)),

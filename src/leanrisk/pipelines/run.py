@@ -9,6 +9,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.files import replacing, write_json
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.cost.rates import RateCard
+from leanrisk.pipelines.conclusion import concluded
 from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.evidence import run_evidence, score_table
 from leanrisk.pipelines.final import final
@@ -47,14 +48,15 @@ def run_recipe(
     beaten = contender(job)
     champion = shrunk(job, beaten)
     round_ = refreshed(job, beaten, champion)
-    found = final(job, beaten, round_.candidate)
-    result = run_result(job, beaten, champion, round_, found, rates, name=name)
+    end = concluded(job, beaten, round_)
+    found = final(job, beaten, end.candidate)
+    result = run_result(job, beaten, champion, round_, end, found, rates, name=name)
     result["preset"] = preset
-    evidence = run_evidence(job, found, round_.candidate, rates)
+    evidence = run_evidence(job, found, end.candidate, rates)
     with published(job) as folder:
-        if isinstance(round_.candidate.model, LeanModel):
+        if isinstance(end.candidate.model, LeanModel):
             card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
-            pack(job, beaten, round_.candidate, folder=folder / BUNDLE, card=card)
+            pack(job, beaten, end.candidate, folder=folder / BUNDLE, card=card)
         with replacing(folder / "scores.parquet") as part:
             score_table(found).write_parquet(part)
         write_json(folder / "evidence.json", evidence)

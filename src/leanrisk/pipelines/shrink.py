@@ -96,15 +96,18 @@ def shrink(
 def shrunk(job: Job, beaten: Contender) -> Shrunk:
     """Return what the recipe's steps make of the incumbent; finished steps come from the checkpoint."""
     older, newest = newest_slice(job.parts.train, job.recipe.refresh.slice, seed=job.seed)
-    fold = _Fold(job, beaten, older, Candidate(_teachable(job.dataset), beaten.model))
+    fold = _Fold(job, beaten, older, incumbent_candidate(job, beaten))
     for step in job.recipe.steps:
         fold.take(step)
     return Shrunk(fold.candidate, tuple(fold.records), older, newest)
 
 
-def _teachable(dataset: Dataset) -> tuple[str, ...]:
-    """Return the features that an encoder reads; text and images need a model of their own."""
-    return dataset.schema.features_of(Kind.NUMERIC, Kind.DATE, Kind.CATEGORY)
+def incumbent_candidate(job: Job, beaten: Contender) -> Candidate:
+    """Return the incumbent as the candidate that the steps start from, and that stays where none helps.
+
+    Its features are those that an encoder reads; text and images need a model of their own.
+    """
+    return Candidate(job.dataset.schema.features_of(Kind.NUMERIC, Kind.DATE, Kind.CATEGORY), beaten.model)
 
 
 class _Fold:

@@ -99,6 +99,9 @@ def waterfall(run: Facts, words: Words, measure: str) -> Figure:
         kind = "dropped" if not accepted else _direction(current, after)
         states.append(_State(words.named("technique", step.text("technique") or ""), current, after, kind))
         current = after if accepted and after is not None else current
+        if step.text("technique") == "final":
+            # It is among the steps only where the lean model as a whole was refused: the incumbent stays.
+            current = states[0].after
     states.append(_State(words("waterfall.end"), None, current, "lean"))
     values = [value for state in states for value in (state.before, state.after) if value is not None]
     scale = Scale(0.0, max(values) or 1.0, _LEFT, _RIGHT)
