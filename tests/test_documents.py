@@ -10,6 +10,8 @@ import pytest
 from leanrisk.pipelines.recipe import Recipe, SimulatedData
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.distill import Distill
+from leanrisk.techniques.freeze import Freeze
+from leanrisk.techniques.lora import Lora
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -53,6 +55,12 @@ def test_the_recipe_of_the_guide_names_every_key_with_its_default():
     assert set(shown) == set(recipe.to_dict()) | {"presets"}
 
 
+def lora_and_freeze():
+    blocks = re.findall(r"^```toml\n(.*?)^```$", page("lora-and-freeze"), flags=re.MULTILINE | re.DOTALL)
+    steps = [step for block in blocks for step in tomllib.loads(block)["steps"]]
+    return {step["technique"]: step["settings"] for step in steps}
+
+
 def test_the_settings_of_the_how_tos_are_the_defaults():
     (step,) = tomllib.loads(toml_of(page("distill")))["steps"]
     settings = step["settings"]
@@ -60,5 +68,9 @@ def test_the_settings_of_the_how_tos_are_the_defaults():
     plain = asdict(Distill())
     for section in ("encoder", "classroom", "training"):
         assert set(settings[section]) == set(plain[section])
+    for name in ("lora", "freeze"):
+        assert technique(name, lora_and_freeze()[name]) == technique(name, {})
+    assert set(lora_and_freeze()["lora"]["adapter"]) == set(asdict(Lora())["adapter"])
+    assert set(lora_and_freeze()["freeze"]["frontier"]) | {"start", "most"} == set(asdict(Freeze())["frontier"])
     shown = tomllib.loads(toml_of(page("refresh")))
     assert Recipe.from_dict({"name": "x", **shown}) == Recipe("x")

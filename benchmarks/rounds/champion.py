@@ -20,7 +20,8 @@ from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.teaching import Classroom
 
-_TREES = EncoderConfig(levels=500, min_level_rows=10)
+TREES = EncoderConfig(levels=500, min_level_rows=10)
+"""How trees read a book: as a run does."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Effort:
 
 def incumbent_of(book: Cohorts, effort: Effort, *, seed: int) -> tuple[Contender, float]:
     """Return LightGBM after its full routine on the past, and the CPU-seconds of that."""
-    encoder = Encoder.fit(book.train, _TREES)
+    encoder = Encoder.fit(book.train, TREES)
     with Meter() as meter:
         fit = train_gbdt_full(
             encoder.inputs(book.train.frame),
