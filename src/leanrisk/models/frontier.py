@@ -32,14 +32,21 @@ class FreezeConfig:
     drift: float = 0.25
 
     def __post_init__(self) -> None:
-        if min(self.start or 0, self.most or 0) < 0:
-            raise ConfigError("freeze.start and freeze.most must not be negative. Correct them.")
+        for name in ("start", "most"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigError(f"freeze.{name} must not be negative: it is {value}. Correct it, or leave it out.")
         if self.start is not None and self.most is not None and self.start > self.most:
             raise ConfigError(f"freeze.start must not lie above freeze.most: {self.start} > {self.most}. Swap them.")
-        if min(self.checks, self.patience, self.cache_mb) < 1:
-            raise ConfigError("freeze.checks, patience and cache_mb must be at least 1. Raise them.")
-        if self.still <= 0 or self.drift <= 0:
-            raise ConfigError("freeze.still and freeze.drift must be above 0. Raise them.")
+        for name in ("checks", "patience", "cache_mb"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ConfigError(f"freeze.{name} must be at least 1: it is {value}. Raise it.")
+        for name in ("still", "drift"):
+            value = getattr(self, name)
+            # Written so that NaN fails too.
+            if not value > 0:
+                raise ConfigError(f"freeze.{name} must be above 0: it is {value}. Raise it.")
 
     def limits(self, depth: int) -> tuple[int, int]:
         """Return (start, most) for a network of `depth` blocks; raises `ConfigError` where nothing would learn."""

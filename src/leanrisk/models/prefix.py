@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from leanrisk.core.inputs import Lookups
+from leanrisk.core.version import __version__
 from leanrisk.models.prefix_cache import PrefixCache
 from leanrisk.models.risk_transformer import RiskTransformer
 
@@ -21,7 +22,7 @@ class Prefix:
     """What the blocks below the frontier make of the rows of one lesson.
 
     With `blocks` None nothing is frozen: states come with their graph, so that table and blocks learn. `folder` is
-    where states are kept between epochs (None: they are computed each time).
+    where states are kept between epochs (None: they are computed each time), in files of `limit_mb` at most.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Prefix:
         *,
         blocks: int | None = None,
         folder: Path | None = None,
-        limit_mb: int = 0,
+        limit_mb: float = 0,
     ) -> None:
         self._network, self._folder, self._limit_mb = network, folder, limit_mb
         self._index, self._weight = torch.from_numpy(lookups.index), torch.from_numpy(lookups.weight)
@@ -54,17 +55,23 @@ class Prefix:
 
     def move(self, blocks: int) -> None:
         """Set the frontier; what was known at a lower one spares a row the blocks below that."""
-        if self._cache is not None and self._blocks is not None:
-            self._below = (self._blocks, self._cache) if self._blocks <= blocks else None
+        lower, self._cache, self._below = self._cache, None, None
+        if lower is not None and self._blocks is not None and self._blocks <= blocks:
+            # Where there is no room for both, the lower one's is needed for the new one.
+            fits = 2 * lower.bytes_used <= self._limit_mb * 2**20
+            self._below = (self._blocks, lower) if fits else None
+        # The name would keep the mapping, and with it the file, alive.
+        del lower
         self._blocks = blocks
         if self._folder is not None:
             config = self._network.config
             self._cache = PrefixCache(
                 self._folder,
-                hashlib.sha256(f"{self._data} {prefix_digest(self._network, blocks)}".encode()).hexdigest()[:32],
+                self._key(blocks),
                 rows=len(self._index),
                 shape=(config.tokens, config.width),
                 limit_mb=self._limit_mb,
+                beside=None if self._below is None else self._below[1],
             )
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,10 +83,10 @@ class Prefix:
                 return self._computed(rows, self._blocks)
             return self._kept(rows.numpy(), self._cache)
 
-    def keep(self) -> None:
-        """Put what is known on disk (see `PrefixCache.keep`)."""
-        if self._cache is not None:
-            self._cache.keep()
+    def _key(self, blocks: int) -> str:
+        # A GPU computes states in bf16, and another version may compute them in another way.
+        told = (__version__, self._network.device.type, self._data, prefix_digest(self._network, blocks))
+        return hashlib.sha256(" ".join(told).encode()).hexdigest()[:32]
 
     def _computed(self, rows: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
         index, weight = self._index.index_select(0, rows), self._weight.index_select(0, rows)
@@ -92,7 +99,8 @@ class Prefix:
         states = np.empty((rows.size, config.tokens, config.width), dtype=np.float32)
         first_order = np.empty(rows.size, dtype=np.float32)
         known = cache.known[rows]
-        states[known], first_order[known] = cache.get(rows[known])
+        if known.any():
+            states[known], first_order[known] = cache.get(rows[known])
         for places in self._unknown(rows, known):
             risen = self._risen(rows[places])
             states[places], first_order[places] = (values.float().cpu().numpy() for values in risen)
@@ -117,14 +125,24 @@ class Prefix:
 
 def lookups_digest(lookups: Lookups) -> str:
     """Return the SHA-256 of the rows' look-ups, 64 hex digits."""
-    digest = hashlib.sha256(np.ascontiguousarray(lookups.index).data)
+    digest = hashlib.sha256(f"{lookups.index.shape} {lookups.index.dtype} {lookups.weight.dtype}".encode())
+    digest.update(np.ascontiguousarray(lookups.index).data)
     digest.update(np.ascontiguousarray(lookups.weight).data)
     return digest.hexdigest()
 
 
 def prefix_digest(network: RiskTransformer, blocks: int) -> str:
-    """Return the SHA-256 of all weights below the frontier, the number of frozen blocks included."""
-    digest = hashlib.sha256(f"{blocks} {network.config.heads}".encode())
+    """Return the SHA-256 of all that decides what comes out below the frontier: weights, and how they are put together.
+
+    64 hex digits.
+    """
+    config = network.config
+    digest = hashlib.sha256(f"{blocks} {config.body} {config.heads} {list(config.lookup_tokens)}".encode())
+    for name, module in network.named_modules():
+        # By how much a LoRA layer multiplies what it adds is no weight.
+        scaling = getattr(module, "scaling", None)
+        if scaling and below_frontier(name, blocks):
+            digest.update(f"{name} {scaling}".encode())
     for name, parameter in network.named_parameters():
         if below_frontier(name, blocks):
             digest.update(name.encode())

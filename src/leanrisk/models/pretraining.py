@@ -18,7 +18,7 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import derived_seed
 from leanrisk.models.reconstruction import Reconstruction, check_reconstructable
 from leanrisk.models.risk_transformer import RiskTransformer
-from leanrisk.models.training import _one_thread_each
+from leanrisk.models.threads import one_thread_each
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.models.training_loop import _PART_ROWS, _optimizer, _schedule
 
@@ -151,7 +151,7 @@ class Pretraining:
         """Go once over the rows, then look at the held-out ones."""
         number = len(self.losses) + 1
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "pre-training", str(number)))
-        with torch.random.fork_rng(devices=[]), _one_thread_each(), ThreadPoolExecutor(self.config.threads) as pool:
+        with torch.random.fork_rng(devices=[]), one_thread_each(), ThreadPoolExecutor(self.config.threads) as pool:
             torch.manual_seed(derived_seed(self.seed, "dropout", str(number)))
             # Dropout draws from one generator, and threads would draw from it in any order.
             mapped = map if self.config.threads == 1 or self.network.config.dropout else pool.map
@@ -173,7 +173,7 @@ class Pretraining:
         with torch.no_grad():
             for parameter in self.network.head.parameters():
                 parameter.zero_()
-        with _one_thread_each(), ThreadPoolExecutor(self.config.threads) as pool:
+        with one_thread_each(), ThreadPoolExecutor(self.config.threads) as pool:
             guessed, commonest = self._shares_guessed(pool.map)
         return PretrainingLog(tuple(self.losses), tuple(self.scores), self._best, self.step, guessed, commonest)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from leanrisk.core.inputs import Lookups
 from leanrisk.core.metrics import psi
 from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.threads import one_thread_each
 
 _MOST_ROWS = 1000
 """Rows of each side that are compared: chance alone gives a PSI of 0.02 then."""
+_BLOCK_ROWS = 256
 
 
 def state_drift(network: RiskTransformer, old: Lookups, new: Lookups) -> tuple[float, ...]:
@@ -37,12 +40,18 @@ def lowered(start: int, drifts: Sequence[float], limit: float) -> int:
     return min(start, max(0, steady - 1))
 
 
-def _states(network: RiskTransformer, rows: Lookups) -> list[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+def _states(network: RiskTransformer, rows: Lookups) -> npt.NDArray[np.float32]:
+    """Return the mean states (depth + 1, rows, width) of rows spread evenly over a side."""
     chosen = rows.take(np.linspace(0, rows.rows - 1, min(rows.rows, _MOST_ROWS)).astype(np.int64))
+    found = np.empty((network.depth + 1, chosen.rows, network.config.width), dtype=np.float32)
     network.train(False)
-    with torch.inference_mode():
-        states, _ = network.below(torch.from_numpy(chosen.index), torch.from_numpy(chosen.weight), blocks=0)
-        found = [states]
-        for block in range(network.depth):
-            found.append(network.body.through(found[-1], block, block + 1))
-    return [state.mean(dim=1).numpy() for state in found]
+    with torch.inference_mode(), one_thread_each():
+        for start in range(0, chosen.rows, _BLOCK_ROWS):
+            part = slice(start, start + _BLOCK_ROWS)
+            index, weight = (torch.from_numpy(values[part]) for values in (chosen.index, chosen.weight))
+            states, _ = network.below(index, weight, blocks=0)
+            found[0, part] = states.mean(dim=1).numpy()
+            for block in range(network.depth):
+                states = network.body.through(states, block, block + 1)
+                found[block + 1, part] = states.mean(dim=1).numpy()
+    return found

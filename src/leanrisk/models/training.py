@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
@@ -20,6 +19,7 @@ from leanrisk.models.device import Device
 from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.lesson import Lesson
 from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.threads import one_thread_each
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.models.training_loop import TrainingLog, TrainingLoop
 
@@ -52,26 +52,26 @@ def train(
     network = plain_network(model)
     device = Device.here()
     with contextlib.ExitStack() as open_:
-        open_.enter_context(torch.random.fork_rng(devices=[]))
-        open_.enter_context(_one_thread_each())
+        open_.enter_context(torch.random.fork_rng([device.device] if device.device.type != "cpu" else []))
+        open_.enter_context(one_thread_each())
         pool = open_.enter_context(ThreadPoolExecutor(config.threads))
         if freeze is not None and freeze.cache and cache is None:
             cache = Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="leanrisk-frozen-")))
         torch.manual_seed(seed)
         network.to(device.device)
-        loop = TrainingLoop(
-            network,
-            lesson,
-            held_out,
-            config,
-            objective,
-            seed=seed,
-            pool=pool,
-            device=device,
-            freeze=freeze,
-            cache=cache,
-        )
         try:
+            loop = TrainingLoop(
+                network,
+                lesson,
+                held_out,
+                config,
+                objective,
+                seed=seed,
+                pool=pool,
+                device=device,
+                freeze=freeze,
+                cache=cache,
+            )
             return loop.run(progress)
         finally:
             network.cpu()
@@ -87,23 +87,9 @@ def predict_logits(model: nn.Module, lookups: Lookups) -> Floats:
     """Return logits, float32 (rows,), in evaluation mode and in blocks of rows."""
     model.train(False)
     logits = np.empty(lookups.rows, dtype=np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), one_thread_each():
         for start in range(0, lookups.rows, _PREDICT_ROWS):
             rows = slice(start, start + _PREDICT_ROWS)
             part = lookups.take(rows)
             logits[rows] = model(torch.from_numpy(part.index), torch.from_numpy(part.weight)).logits.numpy()
     return logits
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keep operators to the thread that calls them.
-
-    torch's own threads wait for each other by spinning: on a busy machine that costs ten times the CPU-seconds.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

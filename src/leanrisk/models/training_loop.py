@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from leanrisk.core.errors import ModelError
+from leanrisk.core.inputs import Lookups
 from leanrisk.core.progress import Progress
 from leanrisk.models.device import Device
 from leanrisk.models.frontier import FreezeConfig, Frontier, Move
@@ -26,6 +27,7 @@ _PART_ROWS = {"transformer": 256, "mlp": 512}
 """Rows of a batch that a thread works on at a time, by body: enough to outweigh the start of each operator."""
 _BLOCK_ROWS = 512
 _PROBE_ROWS = 256
+_LEAST_SPREAD = 1e-6
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ class TrainingLoop:
 
         self.frontier = None if freeze is None else Frontier(freeze, network.depth)
         at = None if self.frontier is None else self.frontier.at
-        folder, limit_mb = (cache, freeze.cache_mb) if freeze is not None and freeze.cache else (None, 0)
-        self.prefix = Prefix(network, lesson.lookups, blocks=at, folder=folder, limit_mb=limit_mb)
-        self.judged = Prefix(network, held_out.lookups, blocks=at, folder=folder, limit_mb=limit_mb)
+        self.prefix, self.judged = (
+            Prefix(network, rows, blocks=at, folder=folder, limit_mb=limit_mb)
+            for rows, folder, limit_mb in _shares(lesson.lookups, held_out.lookups, freeze, cache)
+        )
         self.trainable: dict[str, nn.Parameter] = {
             name: p for name, p in network.named_parameters() if p.requires_grad and self._learns(name)
         }
@@ -107,7 +110,6 @@ class TrainingLoop:
                 if len(scores) - 1 - int(np.argmax(scores)) >= self.config.patience:
                     break
         self._load(best)
-        self.prefix.keep()
         self.network.train(False)
         moves = () if self.frontier is None else tuple(self.frontier.moves)
         cached = self.prefix.cached_bytes + self.judged.cached_bytes
@@ -119,16 +121,15 @@ class TrainingLoop:
         return self.frontier is None or not below_frontier(name, self.frontier.at)
 
     def _epoch(self) -> float:
-        self.network.train()
-        # What stands still answers alike in every epoch, or it could not be cached.
-        self.network.body.rest(self.prefix.blocks)
+        self._learning_mode()
         order = torch.randperm(self.rows, generator=self.generator)
         batches = order.split(self.batch)
         every = math.ceil(len(batches) / self.freeze.checks) if self.freeze is not None else 0
         loss = 0.0
         for place, chosen in enumerate(batches, start=1):
             loss += self._update(chosen) * len(chosen)
-            if self.frontier is not None and self.frontier.may_rise and place % every == 0:
+            rises = self.frontier is not None and self.frontier.may_rise and self.step < self.total
+            if self.frontier is not None and rises and place % every == 0:
                 self._check(self.frontier)
         return loss / self.rows
 
@@ -189,15 +190,23 @@ class TrainingLoop:
         self.probed = states
 
     def _probe(self) -> list[Tensor]:
-        """Return what each learning block makes of a few held-out rows; None stands for nothing below the frontier."""
+        """Return what each block makes of a few held-out rows; for all frozen ones, what the last of them makes."""
         rows = torch.arange(min(_PROBE_ROWS, self.held_out.lookups.rows))
-        with torch.no_grad():
+        # Dropout would look like blocks that never come to rest.
+        self.network.train(False)
+        with torch.no_grad(), self.device.autocast():
             states, _ = self.judged.read(rows)
             found = [states] * self.prefix.blocks
             for block in range(self.prefix.blocks, self.network.depth):
                 states = self.network.body.through(states, block, block + 1)
                 found.append(states)
-        return found
+        self._learning_mode()
+        return [states.float() for states in found]
+
+    def _learning_mode(self) -> None:
+        self.network.train()
+        # What stands still answers alike in every epoch, or it could not be cached.
+        self.network.body.rest(self.prefix.blocks)
 
     def _held_out_loss(self) -> float:
         current = [p.detach().clone() for p in self.parameters]
@@ -225,10 +234,25 @@ class TrainingLoop:
 
 def _changes(before: list[Tensor], after: list[Tensor]) -> list[float]:
     """Return how far each block's output has moved, relative to its spread over the rows."""
+    moved = [float((new - old).norm()) for old, new in zip(before, after, strict=True)]
     spreads = [float((state - state.mean(dim=0)).norm()) for state in after]
+    # Where rows are all alike there is no spread, and any move is a large one.
+    return [way / max(spread, _LEAST_SPREAD) for way, spread in zip(moved, spreads, strict=True)]
+
+
+def _shares(
+    lesson: Lookups, held_out: Lookups, freeze: FreezeConfig | None, cache: Path | None
+) -> list[tuple[Lookups, Path | None, float]]:
+    """Return for both parts of the rows the folder of their states and its limit in MiB, by how many rows they are.
+
+    Each has a folder of its own, or one would make room by removing what the other reads.
+    """
+    if freeze is None or not freeze.cache or cache is None:
+        return [(lesson, None, 0.0), (held_out, None, 0.0)]
+    both = lesson.rows + held_out.rows
     return [
-        float((new - old).norm()) / spread if spread else 0.0
-        for old, new, spread in zip(before, after, spreads, strict=True)
+        (rows, cache / name, freeze.cache_mb * rows.rows / both)
+        for rows, name in ((lesson, "learned"), (held_out, "held-out"))
     ]
 
 

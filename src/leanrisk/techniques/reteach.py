@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -43,6 +43,10 @@ class Reteach:
     name: str = "reteach"
 
     def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ConfigError(
+                f"refresh.method must be one of {', '.join(get_args(Method))}: it is {self.method!r}. Choose one."
+            )
         if not 0 <= self.replay <= 100:
             raise ConfigError(f"refresh.replay must lie in 0..100: it is {self.replay}. Choose another number.")
 

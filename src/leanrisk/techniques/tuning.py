@@ -19,6 +19,8 @@ from leanrisk.techniques.base import Bench, Candidate
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
 
+_MOST_ALPHA = 1e6
+
 
 @dataclass(frozen=True)
 class LoraSettings:
@@ -33,8 +35,14 @@ class LoraSettings:
     targets: tuple[str, ...] = ("query_key_value",)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rank <= 1024 or self.alpha <= 0 or not 0 < self.learning_rate < 1:
-            raise ConfigError("lora.rank lies in 1..1024, alpha above 0, learning_rate in (0, 1). Correct them.")
+        if not 1 <= self.rank <= 1024:
+            raise ConfigError(f"lora.rank must lie in 1..1024: it is {self.rank}. Choose another number.")
+        if not 0 < self.alpha < _MOST_ALPHA:
+            raise ConfigError(
+                f"lora.alpha must lie in (0, {_MOST_ALPHA:g}): it is {self.alpha}. Choose another number."
+            )
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"lora.learning_rate must lie in (0, 1): it is {self.learning_rate}. Correct it.")
         if not self.targets:
             raise ConfigError("lora.targets must name a projection, such as 'query_key_value': it is empty. Name one.")
 
@@ -159,10 +167,10 @@ def _frontier(
     if freeze is None:
         return None, (), []
     network, encoder = champion.network, champion.encoder
-    past = (champion.facts.get("tuning") or {}).get("frontier") or []
     start, most = freeze.limits(network.depth)
-    if freeze.start is None and past:
-        start = min(most, int(past[-1]["blocks"]))
+    past = _past_frontier(champion) if freeze.start is None else None
+    if past is not None:
+        start = min(most, past)
     moves = [Move(0, start, "start")]
     drifts: tuple[float, ...] = ()
     if freeze.dynamic and network.depth and new is not None and older is not None and older.rows:
@@ -171,3 +179,21 @@ def _frontier(
             start = held
             moves.append(Move(0, start, "drift"))
     return replace(freeze, start=start, most=most), drifts, moves
+
+
+def _past_frontier(champion: LeanModel) -> int | None:
+    """Return where the champion's frontier stood in the end, None without one; raises `ModelError` for nonsense."""
+    tuning = champion.facts.get("tuning")
+    if tuning is None:
+        return None
+    try:
+        moves = tuning["frontier"]
+        blocks = moves[-1]["blocks"] if moves else None
+    except (KeyError, TypeError, IndexError):
+        blocks = tuning
+    if blocks is None or (isinstance(blocks, int) and 0 <= blocks <= champion.network.depth):
+        return blocks
+    raise ModelError(
+        f"A lean model's frontier is a number of its {champion.network.depth} blocks: its facts say {blocks!r}. "
+        "Restore the model, or set freeze.start."
+    )
