@@ -24,9 +24,9 @@ from tests.techniques.lean_books import (
     applied,
     bench,
     book,
-    candidate,
     odd_rows,
     schema,
+    starting,
     train_rows,
     valid_rows,
 )
@@ -42,14 +42,14 @@ def amounts(request) -> bool:
 
 @pytest.fixture
 def made(name, amounts) -> Candidate:
-    """What the technique makes of the book's incumbent; made once for all tests that only look at it."""
+    """What the technique makes of what it starts from; made once for all tests that only look at it."""
     if (name, amounts) not in _MADE:
         _MADE[name, amounts] = applied(name, bench(amounts=amounts))
     return _MADE[name, amounts]
 
 
 def test_arguments_and_the_world_stay_as_they_were(name, amounts):
-    asked, start = bench(amounts=amounts), candidate(amounts=amounts)
+    asked, start = bench(amounts=amounts), starting(name, amounts=amounts)
     frames = [part.frame.clone() for part in (asked.train, asked.valid)]
     margins = np.array(asked.teacher.margins)
     before = start.model.predict(asked.valid.frame)
@@ -72,7 +72,7 @@ def test_a_candidate_cannot_be_changed(name, made):
 
 
 def test_the_lineage_gains_one_step(name, amounts):
-    before = replace(candidate(amounts=amounts), lineage=("something", "else"))
+    before = replace(starting(name, amounts=amounts), lineage=("something", "else"))
     assert applied(name, bench(amounts=amounts), before).lineage == ("something", "else", name)
 
 
@@ -83,7 +83,7 @@ def test_no_feature_is_added(name, made):
 
 def test_a_feature_that_was_dropped_stays_dropped(name):
     fewer = ("income", "sector")
-    after = applied(name, bench(), replace(candidate(), features=fewer))
+    after = applied(name, bench(), starting(name, features=fewer))
     assert set(after.features) <= set(fewer)
     assert set(after.model.features) <= set(fewer)
     rows = valid_rows().frame
@@ -234,7 +234,7 @@ def test_a_book_of_constant_columns_is_no_accident(name):
 @pytest.mark.parametrize("kind", [Kind.NUMERIC, Kind.CATEGORY])
 def test_features_of_one_kind_are_enough(name, kind):
     only = schema().features_of(kind)
-    after = applied(name, bench(), replace(candidate(), features=only))
+    after = applied(name, bench(), starting(name, features=only))
     assert set(after.model.features) <= set(only)
     assert np.isfinite(after.model.predict(odd_rows())).all()
 

@@ -61,7 +61,9 @@ def test_drawing_an_adapter_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    Adapter.fresh(BASE, rank=4, alpha=8, seed=1)
+    adapter = Adapter.fresh(BASE, rank=4, alpha=8, seed=1)
+    adapter.attached(BASE)
+    adapter.merged(BASE)
     assert torch.equal(torch.rand(3), expected)
 
 

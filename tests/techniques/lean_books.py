@@ -23,8 +23,13 @@ from leanrisk.techniques.lean_model import LeanModel
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "distill": {"training": {"epochs": 3, "batch": 64, "threads": 1}, "classroom": {"copies": 1}},
+    "freeze": {"training": {"epochs": 1, "batch": 64, "threads": 1}, "classroom": {"copies": 1}},
+    "lora": {"training": {"epochs": 1, "batch": 64, "threads": 1}, "classroom": {"copies": 1}},
 }
 """Settings that make each technique quick; one that is quick by default needs none."""
+
+FROM_LEAN = {"freeze": "tiny", "lora": "tiny"}
+"""Techniques that start from a lean model, and the preset that it has here; the others start from the incumbent."""
 
 FEATURES = ("income", "age", "opened", "sector", "region")
 SECTORS = ("farm", "shop", "mill", "mine")
@@ -146,16 +151,26 @@ def candidate(*, amounts: bool = False) -> Candidate:
     return Candidate(FEATURES, incumbent(amounts=amounts).model)
 
 
+def starting(name: str, *, features: tuple[str, ...] = FEATURES, amounts: bool = False) -> Candidate:
+    """Return what this technique starts from: the incumbent, or where it teaches further, a lean model."""
+    if name not in FROM_LEAN:
+        return replace(candidate(amounts=amounts), features=features)
+    return Candidate(features, lean_model(amounts=amounts, preset=FROM_LEAN[name], features=features))
+
+
 def applied(name: str, on: Bench, start: Candidate | None = None) -> Candidate:
-    """Return what the technique makes of the incumbent, with quick settings."""
-    amounts = on.objective == "regression"
-    return technique(name, SETTINGS.get(name, {})).apply(start or candidate(amounts=amounts), on)
+    """Return what the technique makes of what it starts from, with quick settings."""
+    start = start or starting(name, amounts=on.objective == "regression")
+    return technique(name, SETTINGS.get(name, {})).apply(start, on)
 
 
 @functools.cache
-def lean_model(*, amounts: bool = False) -> LeanModel:
-    """Return the incumbent distilled."""
-    made = applied("distill", bench(amounts=amounts)).model
+def lean_model(
+    *, amounts: bool = False, preset: str = "swift", features: tuple[str, ...] = FEATURES, seed: int = 5
+) -> LeanModel:
+    """Return the incumbent distilled into a network of this preset that reads these columns."""
+    step = technique("distill", {**SETTINGS["distill"], "preset": preset})
+    made = step.apply(starting("distill", features=features, amounts=amounts), bench(amounts=amounts, seed=seed)).model
     assert isinstance(made, LeanModel)
     return made
 

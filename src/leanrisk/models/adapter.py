@@ -81,7 +81,11 @@ class Adapter:
         """
         name = str(model.active_adapter)
         plain = model.peft_config[name].to_dict()
-        return cls(_plain_settings(plain), get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False), base)
+        return cls(
+            _plain_settings(plain),
+            get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False),
+            base,
+        )
 
     @property
     def parameters(self) -> int:
@@ -111,7 +115,9 @@ class Adapter:
                 f"{found}. Use that base, or train a new adapter on this one."
             )
         model = _wrapped(network, self.settings)
-        expected = {name: tensor.shape for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
+        expected = {
+            name: tensor.shape for name, tensor in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+        }
         if expected != {name: tensor.shape for name, tensor in self.weights.items()}:
             raise ModelError(
                 f"An adapter's weights must be those its settings ask for: {len(self.weights)} tensors do not match "
@@ -193,7 +199,9 @@ def network_digest(network: nn.Module) -> str:
 def _wrapped(network: nn.Module, settings: Mapping[str, Any]) -> PeftModel:
     if any(isinstance(module, BaseTunerLayer) for module in network.modules()):
         raise ModelError("An adapter goes onto a plain network: this one has LoRA layers already. Give its base.")
-    return lora_model(deepcopy(network), LoraConfig(**settings))
+    # peft draws weights, whoever sets them afterwards; the caller's random numbers must not depend on that.
+    with torch.random.fork_rng(devices=[]):
+        return lora_model(deepcopy(network), LoraConfig(**settings))
 
 
 def _plain_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
