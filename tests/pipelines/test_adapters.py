@@ -19,6 +19,7 @@ from leanrisk.pipelines.adapters import adapter_of, add
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf
+from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.teaching import Classroom
@@ -26,7 +27,7 @@ from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
 from tests.pipelines.shelves import base_model, champion, refreshed, refreshed_model
 from tests.registry.bundles import bundle_copy, written
 from tests.registry.test_bundle import small_files
-from tests.techniques.lean_books import SETTINGS, bench, book, candidate, schema, train_rows
+from tests.techniques.lean_books import FEATURES, SETTINGS, bench, book, candidate, schema
 
 ROWS = book(300, seed=51).frame
 
@@ -72,7 +73,8 @@ def test_what_a_lora_refresh_writes_goes_onto_the_shelf(shelf, tmp_path):
     tuning = Tuning(
         LoraSettings(rank=4), training=TrainingConfig(epochs=2, batch=64, threads=1), classroom=Classroom(copies=1)
     )
-    made = tuned(base_model(), train_rows(), bench(), tuning)
+    made = tuned(Candidate(FEATURES, base_model()), bench(), tuning, name="reteach").model
+    assert isinstance(made, LeanModel)
     written(tmp_path / "taught", made)
     bundle = add(shelf.folder, "taught", tmp_path / "taught")
     assert np.allclose(bundle.score(ROWS), made.predict(ROWS), atol=1e-6)

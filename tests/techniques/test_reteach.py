@@ -84,8 +84,13 @@ def test_inputs_keep_their_meaning(turned):
     assert model.encoder == lean_model().encoder
     assert model.features == lean_model().features
     assert (after.features, after.lineage, after.precision) == (FEATURES, ("distill", "reteach"), "fp32")
-    assert model.facts["refresh_rows"] == asked.train.rows
     assert model.facts["preset"] == "swift"
+    told = model.tuning
+    assert told is not None
+    assert (told["rows"], told["depth"], told["adapter_bytes"]) == (asked.train.rows, 0, None)
+    assert (told["drift"], told["frontier"], told["cached_bytes"]) == ([], [], 0)
+    assert told["trainable"] == model.parameters
+    assert told["steps"] > 0
 
 
 def test_a_round_on_the_same_rows_gives_the_same_model(turned):
@@ -128,8 +133,86 @@ def test_an_amount_stays_in_its_unit():
 
 
 def test_only_a_lean_network_can_be_taught_again():
-    with pytest.raises(ModelError, match="champion is of kind 'lightgbm'. Shrink it first"):
+    with pytest.raises(
+        ModelError, match="'reteach' teaches a lean network: the model at hand is of kind 'lightgbm'. Shrink it first"
+    ):
         QUICK.apply(candidate(), bench())
+
+
+def test_older_rows_are_replayed_and_their_opinions_asked_for():
+    """Handing over the older rows does the same as mixing them in by hand."""
+    new, older = book(300, seed=11, turned=True), train_rows()
+    mixed = QUICK.rows(new, older, seed=5)
+    asked = turned_bench(mixed)
+    assert asked.teacher.margins is not None
+    assert asked.teacher.ask is not None
+    known = np.concatenate([asked.teacher.margins[:300], asked.teacher.ask(mixed.frame[300:])])
+    by_hand = QUICK.apply(champion(), replace(asked, teacher=replace(asked.teacher, margins=known)))
+    on_new = replace(asked, train=new, teacher=replace(asked.teacher, margins=asked.teacher.margins[:300]))
+    frame = book(200, seed=16).frame
+    after = QUICK.apply(champion(), on_new, older=older)
+    assert np.array_equal(after.model.predict(frame), by_hand.model.predict(frame))
+    assert isinstance(after.model, LeanModel)
+    assert after.model.facts["tuning"]["rows"] == 600
+    alone = QUICK.apply(champion(), on_new)
+    assert isinstance(alone.model, LeanModel)
+    assert alone.model.facts["tuning"]["rows"] == 300
+
+
+@pytest.mark.parametrize("teacher", ["asked", "a column"])
+def test_a_teacher_of_one_kind_can_replay(teacher):
+    """Whoever can be asked is asked about the older rows as well; a column of scores has nothing to say of them."""
+    asked = bench(train=book(200, seed=14))
+    ask = asked.teacher.ask
+    assert ask is not None
+    if teacher == "asked":
+        after = QUICK.apply(champion(), replace(asked, teacher=Teacher(None, ask)), older=train_rows())
+        assert np.isfinite(after.model.predict(asked.valid.frame)).all()
+    else:
+        column = Teacher(ask(asked.train.frame))
+        with pytest.raises(ModelError, match="opinions"):
+            QUICK.apply(champion(), replace(asked, teacher=column), older=train_rows())
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "lora", "freeze"),
+    [
+        ("auto", "swift", False, False),
+        ("auto", "tiny", True, True),
+        ("all", "tiny", False, False),
+        ("lora", "tiny", True, False),
+        ("freeze", "tiny", False, True),
+        ("lora+freeze", "tiny", True, True),
+        ("freeze", "swift", False, True),
+    ],
+)
+def test_the_method_says_what_learns(method, preset, lora, freeze):
+    start = Candidate(FEATURES, lean_model(preset=preset))
+    tuning = Reteach(method=method).tuning(start)
+    assert (tuning.lora is not None, tuning.freeze is not None) == (lora, freeze)
+    assert tuning.training == Reteach().training
+
+
+def test_a_transformer_is_refreshed_by_an_adapter_above_a_frontier(tmp_path):
+    base = lean_model(preset="tiny")
+    step = replace(QUICK, training=replace(QUICK.training, epochs=1), classroom=Classroom(copies=1))
+    asked = turned_bench(book(300, seed=11, turned=True))
+    after = step.apply(Candidate(FEATURES, base), asked, older=train_rows(), cache=tmp_path).model
+    assert isinstance(after, LeanModel)
+    assert after.base is base.network
+    told = after.tuning
+    assert told is not None
+    assert told["rows"] == 600
+    assert told["trainable"] < base.parameters / 20
+    assert len(told["drift"]) == 7
+    assert told["frontier"][0] == {"step": 0, "blocks": 3, "why": "start"}
+    assert told["cached_bytes"] == sum(file.stat().st_size for file in tmp_path.rglob("*.states"))
+
+
+@pytest.mark.parametrize("method", ["", "none", "freeze+lora"])
+def test_an_unknown_method_is_refused(method):
+    with pytest.raises(ConfigError, match="refresh.method must be one of auto, all, lora"):
+        Reteach(method=method)
 
 
 @pytest.mark.parametrize("replay", [-0.1, 101.0])
