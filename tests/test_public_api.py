@@ -17,6 +17,7 @@ PUBLIC = [
     "Schema",
     "__version__",
     "distillation_loss",
+    "pretrain",
     "refresh",
     "run",
     "shrink",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leanrisk.models.losses import distillation_loss as distillation_loss
     from leanrisk.pipelines.estimators import LeanRiskClassifier as LeanRiskClassifier
     from leanrisk.pipelines.estimators import LeanRiskRegressor as LeanRiskRegressor
+    from leanrisk.pipelines.pretrain import pretrain as pretrain
     from leanrisk.pipelines.recipe import Recipe as Recipe
     from leanrisk.pipelines.refresh import refresh as refresh
     from leanrisk.pipelines.shrink import shrink as shrink
@@ -31,6 +32,7 @@ _HOME = {
     "Schema": "leanrisk.core.schema",
     "__version__": "leanrisk.core.version",
     "distillation_loss": "leanrisk.models.losses",
+    "pretrain": "leanrisk.pipelines.pretrain",
     "refresh": "leanrisk.pipelines.refresh",
     "run": "leanrisk.scenarios.run",
     "shrink": "leanrisk.pipelines.shrink",
@@ -45,6 +47,7 @@ __all__ = [
     "Schema",
     "__version__",
     "distillation_loss",
+    "pretrain",
     "refresh",
     "run",
     "shrink",

@@ -80,7 +80,7 @@ def test_a_step_in_parts_is_the_step_as_a_whole(preset, monkeypatch):
     lesson = ruled_lesson(1200, seed=1, taught=True)
     found = []
     for rows in (50, 10_000):
-        monkeypatch.setattr(training_loop, "_PART_ROWS", dict.fromkeys(("mlp", "transformer"), rows))
+        monkeypatch.setattr(training_loop, "PART_ROWS", dict.fromkeys(("mlp", "transformer"), rows))
         network = fresh(preset)
         train(network, lesson, held_out=lesson, config=TrainingConfig(epochs=2, batch=300, threads=1), seed=0)
         found.append(predict_logits(network, lesson.lookups))

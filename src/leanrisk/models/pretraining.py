@@ -16,11 +16,12 @@ from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.inputs import Fields, Lookups
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import derived_seed
+from leanrisk.models.device import Device
 from leanrisk.models.reconstruction import Reconstruction, check_reconstructable
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.threads import one_thread_each
 from leanrisk.models.training_config import TrainingConfig
-from leanrisk.models.training_loop import _PART_ROWS, _optimizer, _schedule
+from leanrisk.models.training_loop import PART_ROWS, optimizer_of, schedule
 
 _SILENT = Silent()
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -129,12 +130,18 @@ class Pretraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "reconstruction"))
             self.head = Reconstruction(network.config, fields)
-        self.rows, self.held_out = _Rows.of(lookups), _Rows.of(held_out)
+        self.device = Device.here()
+        network.to(self.device.device)
+        self.head.to(self.device.device)
+        self.rows, self.held_out = (_Rows.of(rows, self.device.device) for rows in (lookups, held_out))
         self.batch = max(1, min(config.batch, lookups.rows // 4))
+        # A GPU works on a whole batch at once; threads of a CPU share it.
+        self.on_gpu = self.device.device.type != "cpu"
+        self.part = self.batch if self.on_gpu else PART_ROWS["transformer"]
         self.total = config.epochs * math.ceil(lookups.rows / self.batch)
         self.learned = _learned(network, self.head)
         self.parameters: list[Tensor] = list(self.learned.values())
-        self.optimizer = _optimizer(self.learned, config.training())
+        self.optimizer = optimizer_of(self.learned, config.training())
         self.average = [p.detach().clone() for p in self.parameters]
         self.best = self.average
         self.losses: list[float] = []
@@ -154,7 +161,7 @@ class Pretraining:
         with torch.random.fork_rng(devices=[]), one_thread_each(), ThreadPoolExecutor(self.config.threads) as pool:
             torch.manual_seed(derived_seed(self.seed, "dropout", str(number)))
             # Dropout draws from one generator, and threads would draw from it in any order.
-            mapped = map if self.config.threads == 1 or self.network.config.dropout else pool.map
+            mapped = map if self.config.threads == 1 or self.network.config.dropout or self.on_gpu else pool.map
             self.network.train()
             loss = 0.0
             for chosen in torch.randperm(self.rows.count, generator=generator).split(self.batch):
@@ -174,7 +181,8 @@ class Pretraining:
             for parameter in self.network.head.parameters():
                 parameter.zero_()
         with one_thread_each(), ThreadPoolExecutor(self.config.threads) as pool:
-            guessed, commonest = self._shares_guessed(pool.map)
+            guessed, commonest = self._shares_guessed(map if self.on_gpu else pool.map)
+        self.network.cpu()
         return PretrainingLog(tuple(self.losses), tuple(self.scores), self._best, self.step, guessed, commonest)
 
     def state(self) -> dict[str, Tensor]:
@@ -186,11 +194,11 @@ class Pretraining:
         }
         moments = self.optimizer.state_dict()["state"]
         for place, name in enumerate(self.learned):
-            kept[f"weight/{name}"] = self.parameters[place].detach().clone()
-            kept[f"average/{name}"] = self.average[place].clone()
-            kept[f"best/{name}"] = self.best[place].clone()
+            kept[f"weight/{name}"] = self.parameters[place].detach().cpu().clone()
+            kept[f"average/{name}"] = self.average[place].cpu().clone()
+            kept[f"best/{name}"] = self.best[place].cpu().clone()
             for moment in _MOMENTS if moments else ():
-                kept[f"{moment}/{name}"] = moments[place][moment].clone()
+                kept[f"{moment}/{name}"] = moments[place][moment].cpu().clone()
         return kept
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -220,10 +228,10 @@ class Pretraining:
     def _update(self, chosen: Tensor, masked: Tensor, mapped: Mapped) -> float:
         """Take one step on these rows and return their loss; parts are summed in their order, whoever is first."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * _schedule(self.step / self.total, self.config.warmup)
+            group["lr"] = self.config.learning_rate * schedule(self.step / self.total, self.config.warmup)
         count, loss = max(1, int(masked.sum())), 0.0
         self.optimizer.zero_grad()
-        parts = math.ceil(len(chosen) / _PART_ROWS["transformer"])
+        parts = math.ceil(len(chosen) / self.part)
         shares = mapped(self._gradients, chosen.chunk(parts), masked.chunk(parts), [count] * parts)
         for part_loss, gradients in shares:
             loss += part_loss
@@ -243,14 +251,23 @@ class Pretraining:
 
     def _gradients(self, part: Tensor, masked: Tensor, count: int) -> tuple[float, list[Tensor]]:
         """Return this part's share of the mean loss over `count` masked fields, and its gradients."""
-        index, weight = self.rows.index.index_select(0, part), self.rows.weight.index_select(0, part)
+        index, weight, masked = self._read(self.rows, part, masked)
         loss = self.head.loss(self._states(index, weight, masked), index, weight, masked) / count
         gradients = torch.autograd.grad(loss, self.parameters)
         # The fused optimiser reads a gradient's memory as if it were laid out like its parameter's.
         return float(loss.detach()), [gradient.contiguous() for gradient in gradients]
 
+    def _read(self, rows: _Rows, part: Tensor, masked: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return look-ups, weights and masks of these rows, where the network is."""
+        places = part.to(self.device.device)
+        index, weight = rows.index.index_select(0, places), rows.weight.index_select(0, places)
+        return index, weight, masked.to(self.device.device)
+
     def _states(self, index: Tensor, weight: Tensor, masked: Tensor) -> Tensor:
-        return self.network.below(index, self.head.seen(weight, masked), blocks=self.network.depth)[0]
+        with self.device.autocast():
+            states, _ = self.network.below(index, self.head.seen(weight, masked), blocks=self.network.depth)
+        # The logits of thousands of table rows are summed: in fp32 whatever the blocks computed in.
+        return states.float()
 
     def _held_out_loss(self, mapped: Mapped) -> float:
         current = [p.detach().clone() for p in self.parameters]
@@ -261,7 +278,7 @@ class Pretraining:
         return float(sum(loss for loss, _ in losses) / max(1, sum(count for _, count in losses)))
 
     def _part_loss(self, part: Tensor, masked: Tensor) -> tuple[float, int]:
-        index, weight = self.held_out.index[part], self.held_out.weight[part]
+        index, weight, masked = self._read(self.held_out, part, masked)
         with torch.inference_mode():
             loss = self.head.loss(self._states(index, weight, masked), index, weight, masked)
         return float(loss), int(masked.sum())
@@ -270,7 +287,7 @@ class Pretraining:
         usual = self.head.commonest(self.rows.index, self.rows.weight)
 
         def right(part: Tensor, masked: Tensor) -> tuple[int, int, int]:
-            index, weight = self.held_out.index[part], self.held_out.weight[part]
+            index, weight, masked = self._read(self.held_out, part, masked)
             with torch.inference_mode():
                 guessed = self.head.guessed(self._states(index, weight, masked), index, weight)
                 commonest = self.head.reads(index, weight, usual)
@@ -284,7 +301,7 @@ class Pretraining:
         """Return the held-out rows in parts, with masks that are the same in every epoch."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "pre-training", "held-out"))
         masked = torch.rand(self.held_out.count, self.head.fields, generator=generator) < self.config.masked
-        parts = math.ceil(self.held_out.count / _PART_ROWS["transformer"])
+        parts = math.ceil(self.held_out.count / self.part)
         return torch.arange(self.held_out.count).chunk(parts), masked.chunk(parts)
 
     def _load(self, weights: Iterable[Tensor]) -> None:
@@ -299,8 +316,8 @@ class _Rows:
     weight: Tensor
 
     @classmethod
-    def of(cls, lookups: Lookups) -> _Rows:
-        return cls(torch.from_numpy(lookups.index), torch.from_numpy(lookups.weight))
+    def of(cls, lookups: Lookups, device: torch.device) -> _Rows:
+        return cls(torch.from_numpy(lookups.index).to(device), torch.from_numpy(lookups.weight).to(device))
 
     @property
     def count(self) -> int:
@@ -317,4 +334,4 @@ def _learned(network: RiskTransformer, head: Reconstruction) -> dict[str, nn.Par
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
     if value.shape != parameter.shape:
         raise ValueError(f"{tuple(value.shape)} numbers instead of {tuple(parameter.shape)}")
-    return value.clone()
+    return value.to(parameter.device, copy=True)

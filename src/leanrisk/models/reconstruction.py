@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,6 +51,13 @@ class Reconstruction(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.table_rows))
         nn.init.normal_(self.weight, std=0.02)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Reconstruction:
+        # Where the head goes, the tensors that are no weights go too.
+        moved: Reconstruction = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        moved.field_of_lookup = fn(moved.field_of_lookup)
+        moved.spans = tuple(replace(span, member=fn(span.member)) for span in moved.spans)
+        return moved
+
     def seen(self, weight: Tensor, masked: Tensor) -> Tensor:
         """Return the look-up weights (rows, look-ups) with those of `masked` (rows, fields) fields set to 0."""
         return weight * ~masked[:, self.field_of_lookup]
@@ -87,7 +95,7 @@ class Reconstruction(nn.Module):
 
     def commonest(self, index: Tensor, weight: Tensor) -> Tensor:
         """Return the table row (fields,) that each field reads most of in most of these rows."""
-        counts = torch.zeros(len(self.bias), dtype=torch.int64)
+        counts = torch.zeros(len(self.bias), dtype=torch.int64, device=index.device)
         counts += torch.bincount(index[weight >= 0.5].flatten(), minlength=len(self.bias))
         best = [counts[span.rows, None] * span.member for span in self.spans]
         return torch.cat([part.argmax(dim=0) + span.rows.start for part, span in zip(best, self.spans, strict=True)])
@@ -145,5 +153,5 @@ def _spans(config: RiskTransformerConfig, fields: Fields) -> tuple[Span, ...]:
 
 def _any_by_field(values: Tensor, field: Tensor, fields: int) -> Tensor:
     """Return bool (rows, fields): whether any of a field's look-ups, bool (rows, look-ups), is true."""
-    counts = torch.zeros(len(values), fields, dtype=torch.int32)
+    counts = torch.zeros(len(values), fields, dtype=torch.int32, device=values.device)
     return counts.index_add_(1, field, values.int()) > 0

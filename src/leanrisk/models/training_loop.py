@@ -23,7 +23,7 @@ from leanrisk.models.prefix import Prefix, below_frontier
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training_config import TrainingConfig
 
-_PART_ROWS = {"transformer": 256, "mlp": 512}
+PART_ROWS = {"transformer": 256, "mlp": 512}
 """Rows of a batch that a thread works on at a time, by body: enough to outweigh the start of each operator."""
 _BLOCK_ROWS = 512
 _PROBE_ROWS = 256
@@ -75,7 +75,7 @@ class TrainingLoop:
         # A GPU works on a whole batch at once; threads of a CPU share it. Dropout draws from one generator, and
         # threads would draw from it in any order.
         on_gpu = device.device.type != "cpu"
-        self.part = self.batch if on_gpu else _PART_ROWS[network.config.body]
+        self.part = self.batch if on_gpu else PART_ROWS[network.config.body]
         self.map = map if config.threads == 1 or network.config.dropout or on_gpu else pool.map
 
         self.frontier = None if freeze is None else Frontier(freeze, network.depth)
@@ -89,7 +89,7 @@ class TrainingLoop:
         }
         self.parameters: list[Tensor] = list(self.trainable.values())
         self.active = list(range(len(self.parameters)))
-        self.optimizer = _optimizer(self.trainable, config)
+        self.optimizer = optimizer_of(self.trainable, config)
         self.average = [p.detach().clone() for p in self.parameters]
         self.probed: list[Tensor] = []
         self.step = 0
@@ -136,7 +136,7 @@ class TrainingLoop:
     def _update(self, chosen: Tensor) -> float:
         """Take one step on these rows and return their loss; parts are summed in their order, whoever is first."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * _schedule(self.step / self.total, self.config.warmup)
+            group["lr"] = self.config.learning_rate * schedule(self.step / self.total, self.config.warmup)
         parts = chosen.chunk(math.ceil(len(chosen) / self.part))
         learning = [self.parameters[place] for place in self.active]
         loss = 0.0
@@ -256,7 +256,8 @@ def _shares(
     ]
 
 
-def _optimizer(trainable: dict[str, nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+def optimizer_of(trainable: dict[str, nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return AdamW over these parameters: the table and the matrices decay, each at its rate, vectors do not."""
     table = [p for name, p in trainable.items() if name.startswith("table.")]
     matrices = [p for name, p in trainable.items() if not name.startswith("table.") and p.dim() > 1]
     vectors = [p for name, p in trainable.items() if not name.startswith("table.") and p.dim() <= 1]
@@ -268,7 +269,7 @@ def _optimizer(trainable: dict[str, nn.Parameter], config: TrainingConfig) -> to
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, fused=True)
 
 
-def _schedule(share: float, warmup: float) -> float:
+def schedule(share: float, warmup: float) -> float:
     """Return the learning rate's factor: a linear warm-up, then half a cosine down to zero."""
     if share < warmup:
         return (share + 1e-3) / (warmup + 1e-3)
