@@ -27,9 +27,9 @@ class Reteach:
     """Teaches the champion the newest rows, with a `replay` sample of older ones against forgetting.
 
     `method` says what learns: all weights, adapters, what stands above a frontier, or adapters above a frontier.
-    "auto" is "lora+freeze" for a transformer, and all weights for `swift`, which costs little as it is. `replay` is the
-    number of older rows for each new one. The encoder stays as it is, so inputs keep their meaning from champion to
-    champion.
+    "auto" is "lora+freeze" for a transformer whose inputs have not drifted, and all weights otherwise; `swift` costs
+    little as it is. `replay` is the number of older rows for each new one. The encoder stays as it is, so inputs keep
+    their meaning from champion to champion.
     """
 
     method: Method = "auto"
@@ -80,7 +80,7 @@ class Reteach:
             method = "lora+freeze" if deep else "all"
         lora = self.lora if "lora" in method else None
         freeze = self.freeze if "freeze" in method else None
-        return Tuning(lora, freeze, self.training, self.classroom)
+        return Tuning(lora, freeze, self.training, self.classroom, yields=self.method == "auto")
 
 
 def _of_all(teacher: Teacher, rows: Dataset, *, known: int) -> Teacher:

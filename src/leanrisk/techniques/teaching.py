@@ -112,13 +112,17 @@ def teach(
     # The loss averages its label part over the labelled rows alone, which copies make rare: weighed by their share, an
     # outcome counts as much as one opinion on its row.
     known = float(np.isfinite(lesson.targets).mean())
-    seen = None if teacher.margins is None else teacher.margins[chosen]
+    if teacher.margins is None and teacher.ask is not None:
+        # A teacher that has seen these rows too is asked about copies of them: outcomes alone are too few to stop by.
+        held_out = _opinions(encoder, stopped, teacher.ask, classroom, scale, seed=seed, objective=objective)
+    else:
+        held_out = _lesson(encoder, stopped, scale, None if teacher.margins is None else teacher.margins[chosen])
     # The loop seeds torch's own generator; the caller's random numbers must not depend on that.
     with torch.random.fork_rng(devices=[]):
         return train(
             network,
             lesson,
-            held_out=_lesson(encoder, stopped, scale, seen),
+            held_out=held_out,
             config=replace(training, label_weight=training.label_weight * known),
             seed=derived_seed(seed, "training"),
             objective=objective,

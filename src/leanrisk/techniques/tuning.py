@@ -49,12 +49,17 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a lean model is taught further. Without `lora` its own weights learn; without `freeze` none stands still."""
+    """How a lean model is taught further. Without `lora` its own weights learn; without `freeze` none stands still.
+
+    With `yields`, all weights learn, the field table included, where what enters the blocks has drifted beyond the
+    limit of `freeze`: then neither adapters nor upper blocks can make good what the table does not tell apart.
+    """
 
     lora: LoraSettings | None = None
     freeze: FreezeConfig | None = None
     training: TrainingConfig = field(default_factory=TrainingConfig)
     classroom: Classroom = field(default_factory=Classroom)
+    yields: bool = False
 
     @property
     def paced(self) -> TrainingConfig:
@@ -82,6 +87,8 @@ def tuned(
     link = champion.calibration.link
     scale = Scale(champion.calibration.intercept, champion.calibration.slope) if link == "identity" else Scale()
     freeze, drifts, moves = _frontier(champion, tuning.freeze, new, older)
+    if tuning.yields and tuning.freeze is not None and drifts and drifts[0] > tuning.freeze.drift:
+        tuning, freeze = replace(tuning, lora=None, freeze=None), None
     network, finished = _student(champion, tuning.lora, seed=bench.seed)
     log = teach(
         network,
