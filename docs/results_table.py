@@ -1,4 +1,4 @@
-"""Write docs/results/benchmarks.md, and runs.md from finished runs: `python docs/results_table.py [RUN_DIR ...]`."""
+"""Write the pages of docs/results: `python docs/results_table.py [RUN_DIR ...]`; runs.md only where runs are given."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
+_OWN_PAGES = {"refresh": "rounds.md", "C2": "depths.md"}
+_ROUND_COLUMNS = (
+    "routine", "CPU-s a round", "share of full routine", "times refit", "wall s", "peak RSS, MB",
+    "AUC difference", "KS difference", "old cohorts", "weights that learn", "adapter, bytes",
+)  # fmt: skip
 _RUN_COLUMNS = (
     "data", "preset", "rows", "bad rate", "test rows", "incumbent",
     "AUC before", "AUC after", "AUC difference", "KS difference",
@@ -33,8 +38,81 @@ def benchmarks_page(results: Iterable[Mapping[str, Any]]) -> str:
             for bar in result["bars"]
         ]
         parts += [_table(("bar", "value", "bar", "verdict"), bars)] if bars else []
+        if result["name"] in _OWN_PAGES:
+            parts.append(f"Figures: [{_OWN_PAGES[result['name']]}]({_OWN_PAGES[result['name']]}).\n")
+            continue
         parts.append(_table(("figure", "value"), [(name, _figure(value)) for name, value in result["figures"].items()]))
     return "\n".join(parts)
+
+
+def rounds_page(result: Mapping[str, Any]) -> str:
+    """Return the page of consecutive refresh rounds: each book's routines, then AUC and KS round by round."""
+    figures = result["figures"]
+    parts = [
+        "# Rounds\n\nWritten by `python docs/results_table.py` from `benchmarks/results/refresh.json`. Differences "
+        "are against the full routine on the same test rows, pooled over the rounds, with 95 % intervals. A lean "
+        "round's cost includes fitting its teachers. *Old cohorts*: AUC on rows of the past that nothing was taught "
+        "on, after the last round, less the first incumbent's there.\n"
+    ]
+    for book in sorted({name.split("_round_")[0] for name in figures if "_round_" in name}):
+        rounds = sorted({name.split("_")[2] for name in figures if name.startswith(f"{book}_round_")}, key=int)
+        first = f"{book}_round_{rounds[0]}_"
+        routines = [
+            name.removeprefix(first).removesuffix("_auc")
+            for name in figures
+            if name.startswith(first) and name.endswith("_auc")
+        ]
+        parts.append(f"## {book}\n\n" + _table(_ROUND_COLUMNS, [_routine(figures, book, each) for each in routines]))
+        for metric in ("auc", "ks"):
+            rows = [
+                (each, *(_figure(figures[f"{book}_round_{place}_{each}_{metric}"]) for place in rounds))
+                for each in routines
+            ]
+            parts.append(_table((f"{metric.upper()}, round", *rounds), rows))
+        places = [
+            (each, *(str(figures.get(f"{book}_round_{place}_{each}_frontier", "")) for place in rounds))
+            for each in routines
+            if f"{first}{each}_frontier" in figures
+        ]
+        if places:
+            parts.append(_table(("frontier, round", *rounds), places))
+    return "\n".join(parts)
+
+
+def _routine(figures: Mapping[str, Any], book: str, name: str) -> tuple[str, ...]:
+    def told(what: str) -> str:
+        value = figures.get(f"{book}_{name}_{what}")
+        return "" if value is None else _figure(value)
+
+    def pooled(metric: str) -> str:
+        value, low, high = (figures[f"{book}_{name}_{metric}_difference{end}"] for end in ("", "_lo", "_hi"))
+        return f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+    costs = ("cpu_s_per_round", "share_of_full_routine", "times_refit", "wall_s_per_round", "peak_rss_mb")
+    sizes = ("trainable", "adapter_bytes")
+    return (name, *map(told, costs), pooled("auc"), pooled("ks"), told("old_auc_change"), *map(told, sizes))
+
+
+def depths_page(result: Mapping[str, Any]) -> str:
+    """Return the page of epoch costs by frozen depth, and of the whole dynamic fine-tune."""
+    figures = result["figures"]
+    depths = sorted({int(name.split("_")[2]) for name in figures if name.startswith("epoch_frozen_")})
+
+    def told(name: str) -> str:
+        return _figure(figures.get(name, ""))
+
+    rows = [("none, all weights", "1", "", "1", ""), ("none, LoRA", told("epoch_lora_speedup"), "", "", "")]
+    for depth in depths:
+        names = (f"epoch_frozen_{depth}_speedup", f"epoch_frozen_{depth}_cached_speedup")
+        first = f"first_epoch_frozen_{depth}_cached_speedup"
+        rows.append((str(depth), *map(told, names), told(first), told(f"frozen_{depth}_cached_disk_mb")))
+    rest = [(name, _figure(value)) for name, value in figures.items() if "frozen_" not in name]
+    columns = ("blocks frozen", "epoch, times faster", "with cached states", "its first epoch", "disk, MB")
+    return (
+        "# Depths\n\nWritten by `python docs/results_table.py` from `benchmarks/results/C2.json`: CPU-seconds of an "
+        "epoch of full fine-tuning over those with LoRA and so many blocks frozen.\n\n"
+        f"{_table(columns, rows)}\n{_table(('figure', 'value'), rest)}"
+    )
 
 
 def runs_page(results: Iterable[Mapping[str, Any]]) -> str:
@@ -89,6 +167,10 @@ def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     (PAGES / "benchmarks.md").write_text(benchmarks_page(_read(sorted(BENCHMARKS.glob("*.json")))), encoding="utf-8")
+    for name, page in (("refresh", rounds_page), ("C2", depths_page)):
+        if (BENCHMARKS / f"{name}.json").is_file():
+            (text,) = (page(found) for found in _read([BENCHMARKS / f"{name}.json"]))
+            (PAGES / _OWN_PAGES[name]).write_text(text, encoding="utf-8")
     if len(sys.argv) > 1:
         runs = [Path(folder) / "result.json" for folder in sys.argv[1:]]
         (PAGES / "runs.md").write_text(runs_page(_read(runs)), encoding="utf-8")
