@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,148 +11,274 @@ import pytest
 
 import leanrisk
 from leanrisk.cli.main import main
-from leanrisk.core.errors import BundleError, DataError, OutputError
+from leanrisk.core.errors import BundleError, DataError, ModelError, OutputError
 from leanrisk.data.load import load
-from leanrisk.evaluate.gates import GateConfig
-from leanrisk.models.training_config import TrainingConfig
-from leanrisk.pipelines.recipe import RefreshConfig
+from leanrisk.models.adapter import network_digest
+from leanrisk.pipelines.adapters import add
 from leanrisk.pipelines.refresh import refresh
-from leanrisk.pipelines.shrink import shrink
 from leanrisk.registry.bundle import TRAINING, Bundle
-from leanrisk.techniques.reteach import Reteach
-from leanrisk.techniques.teaching import Classroom
-from tests.pipelines.tiny import LOANS, SEED, loan_data, loans, tiny_recipe
-
-OPEN = GateConfig(auc_margin=-1.0, ks_margin=-1.0, resamples=100)
-SHUT = GateConfig(auc_margin=0.0, ks_margin=0.0, allow_not_proven=False, resamples=100)
-QUICK = RefreshConfig(teach=Reteach(training=TrainingConfig(epochs=1, threads=1), classroom=Classroom(copies=1)))
-STILL = RefreshConfig(
-    teach=Reteach(training=TrainingConfig(epochs=1, learning_rate=1e-9, threads=1), classroom=Classroom(copies=1))
+from leanrisk.registry.shelf import Shelf
+from leanrisk.techniques.lean_model import ADAPTER, LeanModel
+from tests.pipelines.rounds import (
+    OPEN,
+    QUICK,
+    SHUT,
+    STILL,
+    champion,
+    deep_champion,
+    files_of,
+    later,
+    later_data,
+    settled,
+    settled_champion,
+    teaching,
 )
+from tests.pipelines.tiny import SPAN, loans
+
+WRITTEN = ["bundle", "refresh.json", "work"]
 
 
-@pytest.fixture(scope="module")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a lean model taught on loans."""
-    out = tmp_path_factory.mktemp("champion")
-    bundle = shrink(loan_data(), tiny_recipe(), out=out, seed=SEED)
-    assert bundle is not None
-    return bundle.folder
+@pytest.fixture(autouse=True)
+def champions_stay_as_they_are():
+    """Whatever a round does, no champion loses or changes a byte."""
+    before = [files_of(champion()), files_of(deep_champion())]
+    yield
+    assert [files_of(champion()), files_of(deep_champion())] == before
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_an_accepted_round_makes_a_new_bundle(champion, tmp_path):
-    before = files_of(champion)
-    fresh = loan_data(600, seed=7)
-    bundle, verdict = refresh(champion, fresh, out=tmp_path, config=QUICK, gates=OPEN, seed=5)
+def test_an_accepted_round_makes_a_new_bundle(tmp_path):
+    bundle, verdict = refresh(champion(), later_data(), out=tmp_path, config=QUICK, gates=OPEN, seed=5)
     assert verdict["accepted"]
     assert verdict["rows"] == 600
+    assert verdict["left_out"] == {"unlabelled": 0, "older": 0, "immature": 0}
+    assert verdict["replayed"] > 600
+    assert verdict["drift"][0]["psi"] >= verdict["drift"][-1]["psi"] > 0
     assert verdict["cost"]["cpu_s"] > 0
     assert [gate["verdict"] for gate in verdict["gates"]] == ["passed", "passed"]
     assert verdict == json.loads((tmp_path / "refresh.json").read_text())
-    facts = bundle.manifest.facts
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
+    rows = later(300, seed=8)
+    assert not np.array_equal(bundle.score(rows), Bundle.load(champion()).score(rows))
+    assert np.array_equal(Bundle.load(tmp_path / "bundle").score(rows), bundle.score(rows))
+
+
+def test_the_manifest_tells_where_a_bundle_comes_from(tmp_path):
+    before = Bundle.load(champion())
+    first, _ = refresh(champion(), later_data(), out=tmp_path / "one", config=QUICK, gates=OPEN, seed=5)
+    facts, past = first.manifest.facts, before.manifest.facts
     assert facts["lineage"] == ["distill", "reteach"]
-    assert facts["parent"] == Bundle.load(champion).digest
+    assert facts["parent"] == before.digest
     assert facts["seed"] == 5
-    assert facts["data"] != Bundle.load(champion).manifest.facts["data"]
-    rows = loans(300, seed=8)
-    assert not np.array_equal(bundle.score(rows), Bundle.load(champion).score(rows))
-    assert files_of(champion) == before
-    again, _ = refresh(bundle.folder, loan_data(600, seed=9), out=tmp_path / "next", config=QUICK, gates=OPEN)
-    assert again.manifest.facts["lineage"] == ["distill", "reteach", "reteach"]
+    assert facts["newest"] == str(max(later()["decided"].to_list()))
+    assert facts["data"] != past["data"]
+    assert facts["seen"][:-1] == past["seen"]
+    assert {key: facts[key] for key in ("incumbent", "scenario", "keep")} == {
+        key: past[key] for key in ("incumbent", "scenario", "keep")
+    }
+    assert first.schema == before.schema
+    next_ = later_data(seed=9, round_=2)
+    second, verdict = refresh(first.folder, next_, out=tmp_path / "two", config=QUICK, gates=OPEN)
+    assert verdict["accepted"]
+    assert second.manifest.facts["lineage"] == ["distill", "reteach", "reteach"]
+    assert second.manifest.facts["parent"] == first.digest
+    # What any round of the line was taught is no news to its latest.
+    for rows in (loans(1200, seed=0), later(), next_):
+        with pytest.raises(DataError, match="champions-own-rows"):
+            refresh(second.folder, rows, out=tmp_path / "three", config=QUICK, gates=OPEN)
 
 
-def test_equal_rounds_give_equal_models(champion, tmp_path):
-    rows = loans(200, seed=8)
-    one, other = (
-        refresh(champion, loan_data(600, seed=7), out=tmp_path / name, config=QUICK, gates=OPEN, seed=5)[0].score(rows)
-        for name in "ab"
+def test_the_wait_for_outcomes_only_grows(tmp_path):
+    past = Bundle.load(settled_champion()).manifest.facts
+    new = settled(1500, seed=5, later=SPAN, until=2 * SPAN)
+    bundle, verdict = refresh(settled_champion(), new, out=tmp_path, config=QUICK, gates=OPEN)
+    assert verdict["left_out"]["unlabelled"] > 0 < verdict["left_out"]["immature"]
+    assert bundle.manifest.facts["outcome_wait"] == past["outcome_wait"] == 365 * 86_400_000_000
+    # The newest row that taught or judged, not the newest of the file: the others come again when they are ripe.
+    newest = bundle.manifest.facts["newest"]
+    assert past["newest"] < newest < str(max(new["decided"].to_list()))
+
+
+def test_equal_rounds_give_equal_models(tmp_path):
+    first, second = (
+        refresh(champion(), later_data(), out=tmp_path / name, config=QUICK, gates=OPEN, seed=5)[0] for name in "ab"
     )
-    assert np.array_equal(one, other)
+    assert first.graph == second.graph
+    assert files_of(first.folder / TRAINING) == files_of(second.folder / TRAINING)
 
 
-def test_a_refused_round_copies_the_champion_byte_for_byte(champion, tmp_path):
-    bundle, verdict = refresh(champion, loan_data(600, seed=7), out=tmp_path, config=STILL, gates=SHUT)
+def test_a_refused_round_copies_the_champion_byte_for_byte(tmp_path):
+    bundle, verdict = refresh(champion(), later_data(), out=tmp_path, config=STILL, gates=SHUT)
     assert not verdict["accepted"]
     assert verdict["reason"].startswith("The champion stays: ")
-    assert files_of(bundle.folder) == files_of(champion)
-    assert bundle.digest == Bundle.load(champion).digest
+    assert files_of(bundle.folder) == files_of(champion())
+    assert bundle.digest == Bundle.load(champion()).digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
 
 
-def test_a_round_in_the_champions_own_folder(champion, tmp_path):
-    shutil.copytree(champion, tmp_path / "bundle")
-    kept, _ = refresh(tmp_path / "bundle", loan_data(600, seed=7), out=tmp_path, config=STILL, gates=SHUT)
-    assert files_of(kept.folder) == files_of(champion)
-    replaced, _ = refresh(tmp_path / "bundle", loan_data(600, seed=7), out=tmp_path, config=QUICK, gates=OPEN)
-    assert replaced.manifest.facts["parent"] == Bundle.load(champion).digest
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "refresh.json"]
+def test_a_round_in_the_champions_own_folder(tmp_path):
+    shutil.copytree(champion(), tmp_path / "bundle")
+    kept, _ = refresh(tmp_path / "bundle", later_data(), out=tmp_path, config=STILL, gates=SHUT)
+    assert files_of(kept.folder) == files_of(champion())
+    replaced, _ = refresh(tmp_path / "bundle", later_data(), out=tmp_path, config=QUICK, gates=OPEN)
+    assert replaced.folder == tmp_path / "bundle"
+    assert replaced.manifest.facts["parent"] == Bundle.load(champion()).digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "code"),
     [
-        (loans(40, seed=1), r"at least 50 rows with outcomes, 10 of each: it has 40"),
-        (loans(200, seed=1).filter(bad=0).vstack(loans(200, seed=1).filter(bad=1).head(9)), "it has .* with 9 bads"),
+        (later().drop("age"), "column-missing"),
+        (later().with_columns(margin=pl.lit(1.0)), "column-unknown"),
+        (later().with_columns(income=pl.lit("much")), "column-retyped"),
+        (later().with_columns(bad=pl.lit(0)), "target-one-class"),
+        (later(40), "too-few-new-rows"),
+        (loans(600, seed=9).head(300), "older-than-champion"),
+        (loans(1200, seed=0), "champions-own-rows"),
+        ("nothing.parquet", "file-missing"),
     ],
-    ids=["too few", "almost one class"],
 )
-def test_too_little_to_learn_from_is_refused(champion, tmp_path, rows, told):
-    with pytest.raises(DataError, match=rf"{told}.*the champion is unchanged"):
-        refresh(champion, load(rows.unique("loan", maintain_order=True), LOANS), out=tmp_path / "out", config=QUICK)
+def test_rows_that_cannot_be_learned_are_refused_and_nothing_is_written(tmp_path, rows, code):
+    with pytest.raises(DataError, match=rf"\[{code}\]"):
+        refresh(champion(), rows, out=tmp_path / "out", config=QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_older_rows_come_from_a_file_too(tmp_path):
+    older = tmp_path / "older.parquet"
+    loans(300, seed=0).write_parquet(older)
+    _, verdict = refresh(champion(), later(), out=tmp_path / "out", config=QUICK, gates=OPEN, replay=older)
+    assert verdict["replayed"] == 300
+    with pytest.raises(DataError, match=r"column-unknown.*margin"):
+        refresh(champion(), later(), out=tmp_path / "no", replay=loans(300, seed=0).with_columns(margin=pl.lit(1)))
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_copy_made_for_scoring_cannot_be_taught(tmp_path):
+    shutil.copytree(champion(), tmp_path / "scoring", ignore=shutil.ignore_patterns(TRAINING))
+    assert Bundle.load(tmp_path / "scoring").score(loans(10, seed=1)).shape == (10,)
+    with pytest.raises(BundleError, match=r"no 'training' folder. Use the bundle that the run wrote"):
+        refresh(tmp_path / "scoring", later_data(), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_few_bads_still_stand_on_both_sides(champion, tmp_path):
-    """A draw without regard to the outcome leaves the judging rows without a bad once in thirty rounds."""
-    plenty = loans(4000, seed=2)
-    few = plenty.filter(bad=0).head(100).vstack(plenty.filter(bad=1).head(10))
-    for seed in range(4):
-        _, verdict = refresh(champion, load(few, LOANS), out=tmp_path, config=QUICK, gates=OPEN, seed=seed)
-        assert len(verdict["gates"]) == 2
-
-
-def test_a_copy_made_for_scoring_cannot_be_taught(champion, tmp_path):
-    shutil.copytree(champion, tmp_path / "scoring", ignore=shutil.ignore_patterns(TRAINING))
-    assert Bundle.load(tmp_path / "scoring").score(loans(10, seed=1)).shape == (10,)
-    with pytest.raises(BundleError, match=r"no 'training' folder. Use the bundle that the run wrote"):
-        refresh(tmp_path / "scoring", loan_data(600, seed=7), out=tmp_path / "out")
-
-
-def test_other_things_are_not_replaced(champion, tmp_path):
+def test_other_things_are_not_replaced(tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "diary.txt").write_text("dear")
     for gates in (OPEN, SHUT):
         with pytest.raises(OutputError, match="holds something else"):
-            refresh(champion, loan_data(600, seed=7), out=tmp_path, config=QUICK, gates=gates)
+            refresh(champion(), later_data(), out=tmp_path, config=QUICK, gates=gates)
     assert files_of(tmp_path) == {"bundle/diary.txt": b"dear"}
+    (tmp_path / "out" / "work").mkdir(parents=True)
+    (tmp_path / "out" / "work" / "plan.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"'plan.txt'"):
+        refresh(champion(), later_data(), out=tmp_path / "out", config=QUICK)
+    assert files_of(tmp_path / "out") == {"work/plan.txt": b"mine"}
+
+
+@pytest.mark.parametrize("method", ["all", "lora", "freeze", "lora+freeze", "auto"])
+def test_each_method_teaches_what_it_says(tmp_path, method):
+    before = LeanModel.load(deep_champion() / TRAINING)
+    bundle, verdict = refresh(deep_champion(), later(), out=tmp_path, config=teaching(method), gates=OPEN)
+    after, told = LeanModel.load(bundle.folder / TRAINING), verdict["tuning"]
+    assert told["depth"] == 6
+    adapted, frozen = "lora" in method or method == "auto", "freeze" in method or method == "auto"
+    assert (bundle.folder / TRAINING / ADAPTER).is_dir() is adapted
+    assert (told["adapter_bytes"] is not None) is adapted
+    assert (told["trainable"] < 0.05 * before.parameters) is adapted
+    assert [move["why"] for move in told["frontier"]][:1] == (["start"] if frozen else [])
+    assert bool(told["drift"]) is frozen
+    base = network_digest(after.foundation[0])
+    # The network under an adapter is the champion's; without one the network itself has moved.
+    assert (base == network_digest(before.network)) is adapted
+    rows = later(50, seed=8)
+    assert np.allclose(bundle.score(rows), after.predict(rows), atol=1e-6)
+    assert not list((tmp_path / "work").rglob("frozen/*"))
+
+
+def test_an_adapter_learns_on_and_its_base_stays_through_the_rounds(tmp_path):
+    base = network_digest(LeanModel.load(deep_champion() / TRAINING).network)
+    place, digests, shelf = deep_champion(), [], tmp_path / "shelf"
+    for round_, name in ((1, "jan"), (2, "feb")):
+        new = later(round_=round_, seed=20 + round_)
+        bundle, _ = refresh(place, new, out=tmp_path / name, config=teaching("lora"), gates=OPEN)
+        model = LeanModel.load(bundle.folder / TRAINING)
+        network, adapter = model.foundation
+        assert adapter is not None
+        assert network_digest(network) == base == adapter.base
+        digests.append(adapter.digest)
+        put = add(shelf, name, bundle.folder, base=deep_champion())
+        assert np.allclose(put.score(new), bundle.score(new), atol=1e-6)
+        place = bundle.folder
+    assert digests[0] != digests[1]
+    assert Shelf.open(shelf).names == ("feb", "jan")
+    with pytest.raises(BundleError, match="an adapter on a shelf. Start from the bundle that the adapter came from"):
+        refresh(Shelf.open(shelf).place("jan"), later(round_=3), out=tmp_path / "no", config=QUICK)
+
+
+def test_lora_needs_a_transformer(tmp_path, capsys):
+    for method in ("lora", "lora+freeze"):
+        with pytest.raises(ModelError, match="preset 'swift', which is none. Give --method auto or all"):
+            refresh(champion(), later(), out=tmp_path / "out", config=teaching(method))
+    rows = tmp_path / "new.parquet"
+    later().write_parquet(rows)
+    words = ["refresh", "--from", str(champion()), "--data", str(rows), "--out", str(tmp_path / "out")]
+    assert main([*words, "--method", "lora"]) == 2
+    assert "Give --method auto or all" in capsys.readouterr().err
+    assert main([*words, "--method", "loar"]) == 2
+    assert "lora+freeze" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bundle_of_an_estimator_can_be_refreshed(tmp_path):
     frame = loans(800, seed=0).select("income", "debt", "sector")
     model = leanrisk.LeanRiskClassifier(epochs=3, trials=1).fit(frame, loans(800, seed=0)["bad"].to_numpy())
-    champion = model.to_bundle(tmp_path / "champion")
-    fresh = loans(500, seed=4).rename({"bad": "target"})
-    bundle, verdict = refresh(
-        champion.folder, load(fresh, champion.schema), out=tmp_path / "out", config=QUICK, gates=OPEN
-    )
+    made = model.to_bundle(tmp_path / "champion")
+    fresh = loans(500, seed=4).rename({"bad": "target"}).select(*frame.columns, "target")
+    bundle, verdict = refresh(made.folder, load(fresh, made.schema), out=tmp_path / "out", config=QUICK, gates=OPEN)
     assert verdict["accepted"]
-    assert bundle.features == champion.features
+    assert verdict["replayed"] == 0
+    assert bundle.features == made.features
     amounts = leanrisk.LeanRiskRegressor(epochs=2, trials=1).fit(frame, loans(800, seed=0)["age"].to_numpy())
     with pytest.raises(BundleError, match="predicts an amount"):
-        refresh(amounts.to_bundle(tmp_path / "amounts").folder, load(fresh, champion.schema), out=tmp_path / "no")
+        refresh(amounts.to_bundle(tmp_path / "amounts").folder, load(fresh, made.schema), out=tmp_path / "no")
 
 
-def test_the_command_refreshes(champion, tmp_path, capsys):
+def test_the_command_refreshes(tmp_path, capsys):
     rows = tmp_path / "new.parquet"
-    loans(600, seed=7).write_parquet(rows)
-    words = ["refresh", "--from", str(champion), "--data", str(rows), "--out", str(tmp_path / "out"), "--json"]
+    pl.concat([loans(50, seed=9), later()]).write_parquet(rows)
+    words = ["refresh", "--from", str(champion()), "--data", str(rows), "--out", str(tmp_path / "out"), "--json"]
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["bundle"] == str(tmp_path / "out" / "bundle")
-    assert told["rows"] == 600
-    assert Bundle.load(told["bundle"]).score(pl.read_parquet(rows)).shape == (600,)
+    assert told["rows"] + told["left_out"]["older"] == 650
+    assert Bundle.load(told["bundle"]).score(pl.read_parquet(rows)).shape == (650,)
     assert main(words[:-1]) == 0
-    assert "600 rows" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{told['rows']} new rows, {told['replayed']} older ones at hand" in said
+    assert f"left out: {told['left_out']['older']} older." in said
+    assert f"Drift: the least stable column is {told['drift'][0]['name']}" in said
+
+
+def test_the_command_refuses_in_words_and_with_the_users_exit_code(tmp_path, capsys):
+    rows = tmp_path / "new.csv"
+    later().drop("age").with_columns(margin=pl.lit(1.0), income=pl.lit("much")).write_csv(rows)
+    words = ["refresh", "--from", str(champion()), "--data", str(rows), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "in 3 ways" in said
+    assert all(code in said for code in ("column-unknown", "column-missing", "column-retyped"))
+    assert "Traceback" not in said
+    assert main([*words, "--json"]) == 2
+    faults = json.loads(capsys.readouterr().out)["error"]["faults"]
+    assert {fault["column"] for fault in faults} == {"age", "income", "margin"}
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_with_outcomes_as_numbers_refresh_as_well(tmp_path):
+    """A CSV file knows neither int8 nor float32, and the kept rows do."""
+    rows = tmp_path / "new.csv"
+    later().write_csv(rows)
+    bundle, verdict = refresh(champion(), rows, out=tmp_path / "out", config=QUICK, gates=OPEN)
+    assert verdict["replayed"] > 0
+    assert bundle.manifest.facts["newest"] == str(max(later()["decided"].to_list()))

@@ -119,7 +119,7 @@ def loans(rows: int, *, seed: int, noise: bool = False, later: int = 0) -> pl.Da
     """Return loans with an id, a decision date, numbers, gaps, a missing code, a date and a category.
 
     `income` and `sector` drive the outcome; with `noise` nothing does. Decisions fall into the `SPAN` days from
-    2020-01-01, or from `later` days after it; other days and seeds have other ids.
+    2020-01-01, or from `later` days after it; other days have other ids.
     """
     rng = np.random.default_rng(seed)
     income, debt = rng.normal(size=rows), rng.normal(size=rows)
@@ -133,7 +133,7 @@ def loans(rows: int, *, seed: int, noise: bool = False, later: int = 0) -> pl.Da
     opened = decided - np.array([dt.timedelta(days=int(day)) for day in rng.integers(30, 4000, rows)])
     return pl.DataFrame(
         {
-            "loan": [f"L{later}-{seed}-{place:05d}" for place in range(rows)],
+            "loan": [f"L{later * 1000 + place:05d}" for place in range(rows)],
             "decided": decided.tolist(),
             "income": pl.Series(income).set(pl.Series(rng.random(rows) < 0.1), None),
             "debt": debt,

@@ -28,11 +28,13 @@ def matured(dataset: Dataset, wait: int | None) -> npt.NDArray[np.bool_]:
     """Return a mask of the rows decided at least `wait` before the latest outcome that the table knows, shape (rows,).
 
     Bads are known sooner than goods, so the youngest rows with an outcome are mostly bads: they would teach that new
-    business is bad. All rows where `wait` is None or no outcome time is known.
+    business is bad. All rows where `wait` is None or no outcome time is known. `wait` is in the unit of
+    `data.clock.times_of`; raises `SplitError` where the two clocks differ.
     """
     time, known = dataset.schema.time, dataset.schema.single(Role.OUTCOME_TIME)
     if wait is None or time is None or known is None or not dataset.rows:
         return np.ones(dataset.rows, dtype=np.bool_)
+    check_same_clock(dataset, known)
     outcomes = times_of(dataset, known, missing=NEVER)
     latest = int(outcomes.max())
     if latest == NEVER:

@@ -130,7 +130,7 @@ class _Cut:
     def __init__(self, dataset: Dataset, config: SplitConfig, seed: int) -> None:
         self.dataset, self.config, self.seed = dataset, config, seed
         self.strata = _strata(dataset)
-        self.groups = _group_codes(dataset)
+        self.groups = group_codes(dataset)
         self.kind = "stratified" if self.groups is None else "grouped"
         self.notes: list[str] = []
         self.dropped: dict[str, int] = {}
@@ -229,12 +229,15 @@ def _strata(dataset: Dataset) -> npt.NDArray[np.int64]:
     return ranks * 10 // max(1, dataset.rows)
 
 
-def _group_codes(dataset: Dataset) -> npt.NDArray[np.int64] | None:
+def group_codes(dataset: Dataset) -> npt.NDArray[np.int64] | None:
+    """Return a number for each row that rows of one group share, shape (rows,); None where the schema names no group.
+
+    A row without a group stands alone.
+    """
     name = dataset.schema.single(Role.GROUP)
     if name is None:
         return None
     codes = dataset.frame[name].cast(pl.String).rank("dense").cast(pl.Int64)
-    # A row without a group stands alone.
     alone = pl.Series(np.arange(dataset.rows) + dataset.rows + 1)
     return codes.fill_null(alone).to_numpy()
 

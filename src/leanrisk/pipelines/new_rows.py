@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import DataError, Fault
+from leanrisk.core.errors import BundleError, DataError, Fault
 from leanrisk.core.seeding import generator
+from leanrisk.data.contract import check
 from leanrisk.data.load import load
 from leanrisk.data.maturity import matured
+from leanrisk.data.partition import drawn
 from leanrisk.data.read import read_table, to_frame
+from leanrisk.data.split import group_codes
 from leanrisk.evaluate.stability import feature_psi
+from leanrisk.pipelines.job import digest_of
 from leanrisk.pipelines.recipe import RefreshConfig
-from leanrisk.pipelines.replay import load_replay
+from leanrisk.pipelines.replay import alongside, load_replay
 from leanrisk.registry.bundle import TRAINING, Bundle
 
 _JUDGES = 0.3
 _LEAST_OF_EACH = 10
 _WORST_NAMED = 10
+# A split needs rows of different times; a round may well bring a single month.
+_ALLOWED = ("time-one-value",)
 
 
 @dataclass(frozen=True)
 class NewRows:
     """New matured rows: `teach` and `judge`, which share no row; `older` rows to replay, None where none are kept.
 
-    `left_out` counts rows without an outcome and rows too young for one; `drift` is the PSI of the features from older
-    to new rows, the least stable first, empty without older rows.
+    `left_out` counts rows without an outcome, no newer than the champion's, and too young for an outcome; `drift` is
+    the PSI of the features from older to new rows, the least stable first, empty without older rows.
     """
 
     teach: Dataset
@@ -56,13 +64,10 @@ def new_dataset(champion: Bundle, source: Any) -> Dataset:
         source = source.frame
     frame = read_table(source) if isinstance(source, Path | str) else to_frame(source)
     faults = [_unknown(name) for name in frame.columns if name not in schema]
-    try:
-        dataset = load(frame, schema)
-    except DataError as error:
-        raise DataError([*faults, *error.faults]) from error
+    faults += [fault for fault in check(frame, schema) if fault.code not in _ALLOWED]
     if faults:
         raise DataError(faults)
-    return dataset
+    return load(frame, schema, labelled=False)
 
 
 def new_rows(
@@ -70,28 +75,99 @@ def new_rows(
 ) -> NewRows:
     """Return the rows of a round; `older` rows replace those that the bundle keeps.
 
-    Raises `DataError` for rows that are not newer than the champion's, and for fewer matured ones than a round needs.
+    Raises `DataError` for the champion's own rows, for rows that are not newer than those, and for fewer matured ones
+    than a round needs.
     """
-    _check_newer(champion, dataset)
+    facts = champion.manifest.facts
+    if taught_digest(dataset) in facts.get("seen", ()) or digest_of(dataset.frame) == facts.get("data"):
+        raise DataError(_own_rows())
     rows = dataset.labelled
-    ripe = matured(rows, champion.manifest.facts.get("outcome_wait"))
-    left_out = {"unlabelled": dataset.rows - rows.rows, "immature": int((~ripe).sum())}
-    rows = rows.where(ripe)
+    newer, ripe = _newer(rows, facts.get("newest")), matured(rows, facts.get("outcome_wait"))
+    left_out = {
+        "unlabelled": dataset.rows - rows.rows,
+        "older": int((~newer).sum()),
+        "immature": int((newer & ~ripe).sum()),
+    }
+    if not newer.any():
+        raise DataError(_too_old(rows, facts.get("newest")))
+    rows = rows.where(newer & ripe)
     _check_enough(rows, config, left_out)
     teach, judge = _parts(rows, seed)
     kept = older if older is not None else load_replay(champion.folder / TRAINING, champion.schema)
-    drift = [] if kept is None else feature_psi(kept, rows)
-    worst = [{"name": row["name"], "psi": round(row["psi"], 4)} for row in drift[:_WORST_NAMED]]
-    return NewRows(teach, judge, kept, left_out, worst)
+    kept = None if kept is None else alongside(kept, rows)
+    if kept is None or not kept.rows:
+        return NewRows(teach, judge, None, left_out, [])
+    drift = [{"name": row["name"], "psi": round(row["psi"], 4)} for row in feature_psi(kept, rows)]
+    return NewRows(teach, judge, kept, left_out, drift[:_WORST_NAMED])
 
 
 def newest_time(dataset: Dataset) -> str | float | None:
-    """Return the latest decision time, as ISO text or a number, for a manifest; None without a time column."""
+    """Return the latest decision time, as ISO text or a number, for a manifest; None without a decision time."""
     time = dataset.schema.time
-    if time is None or not dataset.rows:
+    latest = None if time is None else dataset.frame[time].max()
+    if latest is None:
         return None
-    latest = dataset.frame[time].max()
-    return str(latest) if dataset.frame[time].dtype.is_temporal() else float(str(latest))
+    return str(latest) if isinstance(latest, dt.date) else float(str(latest))
+
+
+def taught_digest(dataset: Dataset) -> str:
+    """Return the SHA-256 over features and outcomes, for a manifest: a bundle's schema may keep fewer features."""
+    target = dataset.schema.target
+    return digest_of(dataset.frame.select([*dataset.features, *([] if target is None else [target])]))
+
+
+def joined(first: Dataset, second: Dataset | None) -> Dataset:
+    """Return the rows of both, the first ones first."""
+    return first if second is None else replace(first, frame=pl.concat([first.frame, second.frame]))
+
+
+def _newer(rows: Dataset, known: object) -> npt.NDArray[np.bool_]:
+    """Return a mask of the rows decided after the champion's newest one; all rows where either has no time."""
+    if rows.schema.time is None or known is None:
+        return np.ones(rows.rows, dtype=np.bool_)
+    times = rows.frame[rows.schema.time]
+    try:
+        if times.dtype.is_temporal():
+            moment = dt.datetime.fromisoformat(str(known))
+            moment = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+            return (times.cast(pl.Datetime("us")) > moment).to_numpy()
+        return (times.cast(pl.Float64) > float(str(known))).to_numpy()
+    except ValueError as error:
+        raise BundleError(
+            f"A champion's newest decision is a time like those in '{rows.schema.time}': its manifest says {known!r}. "
+            "Restore the bundle from its source."
+        ) from error
+
+
+def _check_enough(rows: Dataset, config: RefreshConfig, left_out: dict[str, int]) -> None:
+    bads = int((rows.labels == 1).sum())
+    if rows.rows >= config.min_rows and min(bads, rows.rows - bads) >= _LEAST_OF_EACH:
+        return
+    raise DataError(
+        Fault(
+            "too-few-new-rows",
+            f"a refresh needs at least {config.min_rows} rows with matured outcomes, {_LEAST_OF_EACH} of each: it has "
+            f"{rows.rows} with {bads} bads ({left_out['unlabelled']} without an outcome, {left_out['older']} no newer "
+            f"than the champion's and {left_out['immature']} too young for an outcome are left out).",
+            "Wait for more outcomes; the champion is unchanged.",
+        )
+    )
+
+
+def _parts(rows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """Return (rows that teach, rows that judge): the judges are drawn by outcome, so that both know bads.
+
+    A group stands on one side as a whole; raises `DataError` where that leaves a side with one outcome only.
+    """
+    strata, rng = rows.labels.astype(np.int64), generator(seed, "refresh-valid")
+    judges = drawn(np.arange(rows.rows), _JUDGES, strata, group_codes(rows), rng)
+    judged = np.zeros(rows.rows, dtype=np.bool_)
+    judged[judges] = True
+    teach, judge = rows.where(~judged), rows.where(judged)
+    if any(np.unique(part.labels).size < 2 for part in (teach, judge)):
+        what = "a group teaches or judges as a whole: with these groups one side has a single outcome."
+        raise DataError(Fault("one-sided-groups", what, "Bring more groups; the champion is unchanged."))
+    return teach, judge
 
 
 def _unknown(name: str) -> Fault:
@@ -103,52 +179,19 @@ def _unknown(name: str) -> Fault:
     )
 
 
-def _check_newer(champion: Bundle, dataset: Dataset) -> None:
-    known, newest = champion.manifest.facts.get("newest"), newest_time(dataset)
-    if not _is_older(newest, known):
-        return
-    raise DataError(
-        Fault(
-            "older-than-champion",
-            f"a refresh learns newer rows: the latest decision here is of {newest}, the champion knows up to {known}.",
-            "Bring later rows; the champion is unchanged.",
-            dataset.schema.time,
-        )
+def _own_rows() -> Fault:
+    return Fault(
+        "champions-own-rows",
+        "a refresh learns new rows: these are the very rows that the champion was made from.",
+        "Bring later rows; the champion is unchanged.",
     )
 
 
-def _is_older(newest: object, known: object) -> bool:
-    if isinstance(newest, str) and isinstance(known, str):
-        return newest <= known
-    return isinstance(newest, float) and isinstance(known, float) and newest <= known
-
-
-def _check_enough(rows: Dataset, config: RefreshConfig, left_out: dict[str, int]) -> None:
-    bads = int((rows.labels == 1).sum())
-    if rows.rows >= config.min_rows and min(bads, rows.rows - bads) >= _LEAST_OF_EACH:
-        return
-    raise DataError(
-        Fault(
-            "too-few-new-rows",
-            f"a refresh needs at least {config.min_rows} rows with matured outcomes, {_LEAST_OF_EACH} of each: it has "
-            f"{rows.rows} with {bads} bads ({left_out['unlabelled']} without an outcome and {left_out['immature']} too "
-            "young for one are left out).",
-            "Wait for more outcomes; the champion is unchanged.",
-        )
+def _too_old(rows: Dataset, known: object) -> Fault:
+    return Fault(
+        "older-than-champion",
+        f"a refresh learns newer rows: the latest decision here is of {newest_time(rows)}, the champion knows up to "
+        f"{known}.",
+        "Bring later rows; the champion is unchanged.",
+        rows.schema.time,
     )
-
-
-def _parts(rows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
-    """Return (rows that teach, rows that judge): the judges are drawn by outcome, so that both know bads."""
-    labels = rows.labels
-    judged = np.zeros(rows.rows, dtype=np.bool_)
-    rng = generator(seed, "refresh-valid")
-    for outcome in (0, 1):
-        places = rng.permutation(np.flatnonzero(labels == outcome))
-        judged[places[: round(_JUDGES * places.size)]] = True
-    return rows.where(~judged), rows.where(judged)
-
-
-def joined(first: Dataset, second: Dataset | None) -> Dataset:
-    """Return the rows of both, the first ones first."""
-    return first if second is None else replace(first, frame=pl.concat([first.frame, second.frame]))

@@ -12,7 +12,7 @@ from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.stability import feature_psi
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.job import Job
-from leanrisk.pipelines.new_rows import newest_time
+from leanrisk.pipelines.new_rows import newest_time, taught_digest
 from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
@@ -37,11 +37,13 @@ def pack(
         "scenario": job.recipe.name,
         "seed": job.seed,
         "data": job.digest,
+        "seen": [taught_digest(job.dataset.keeping(candidate.features))],
         "lineage": list(candidate.lineage),
         "precision": candidate.precision,
         "parent": parent,
         "newest": newest_time(train),
         "outcome_wait": outcome_wait(train),
+        "keep": job.recipe.refresh.keep,
         "incumbent": {"kind": beaten.model.kind, "params": beaten.params, "rounds": beaten.rounds},
     }
     stability = {row["name"]: row["psi"] for row in feature_psi(train, job.parts.valid)}

@@ -38,7 +38,7 @@ def _moved(job: Job, folder: Path) -> None:
     bundle = folder / BUNDLE
     files = sorted((path.name for path in folder.iterdir() if path.is_file()), key=lambda name: name == _RESULT)
     try:
-        replace_bundle(job, bundle if bundle.exists() else None)
+        replace_bundle(job.out, bundle if bundle.exists() else None, aside=job.checkpoint.folder)
         for name in files:
             os.replace(folder / name, job.out / name)
     except OSError as error:
@@ -48,9 +48,12 @@ def _moved(job: Job, folder: Path) -> None:
         ) from error
 
 
-def replace_bundle(job: Job, new: Path | None) -> None:
-    """Put the bundle in `new` into the run's folder; with None, none is there afterwards."""
-    target, old = job.out / BUNDLE, job.checkpoint.folder / _OLD
+def replace_bundle(out: Path, new: Path | None, *, aside: Path) -> None:
+    """Put the bundle in the folder `new` into `out`; with None, none is there afterwards.
+
+    `aside`: folder on the same disk, for the old one meanwhile. Raises `OutputError` where something else stands there.
+    """
+    target, old = out / BUNDLE, aside / _OLD
     check_replaceable(target)
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():

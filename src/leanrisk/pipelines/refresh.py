@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import BundleError, ConfigError
+from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import replacing_folder, writable_folder, write_json
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.version import __version__
@@ -19,18 +19,20 @@ from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, judge
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt import load_gbdt
 from leanrisk.models.gbdt_fit import refit_gbdt
+from leanrisk.pipelines.champion import trainable
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.contender import asking, reading_of
 from leanrisk.pipelines.job import BUNDLE, digest_of
-from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time
+from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time, taught_digest
+from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import save_replay
-from leanrisk.registry.bundle import TRAINING, Bundle, check_replaceable, write_bundle
+from leanrisk.registry.bundle import Bundle, check_replaceable, write_bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.lean_model import LeanModel
 
 _SILENT = Silent()
-_TEACHER, _TAUGHT = "teacher", "taught"
+_TEACHER, _TAUGHT, _ASIDE = "teacher", "taught", "outcome"
 _PHASES = ("refresh: teacher", "refresh: teach")
 
 
@@ -51,11 +53,12 @@ def refresh(
     `data`: a file, table or `Dataset` of new rows; `replay`: older ones, in place of those that the bundle keeps. 30 %
     of the new rows judge, the others teach. A round that does not help leaves the champion's bundle unchanged and says
     so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
-    for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `OutputError` where
-    something other than a bundle stands in its place.
+    for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `ModelError` for one
+    that cannot be taught this way, `OutputError` where something other than a bundle stands in its place; nothing is
+    written then.
     """
     champion, config = Bundle.load(bundle), config or RefreshConfig()
-    model = _trainable(champion)
+    model = trainable(champion, config)
     dataset = new_dataset(champion, data)
     older = None if replay is None else new_dataset(champion, replay).labelled
     rows = new_rows(champion, dataset, config, older=older, seed=seed)
@@ -70,7 +73,7 @@ class _Round:
     champion: Bundle
     model: LeanModel
     rows: NewRows
-    digest: str
+    digests: tuple[str, str]
     config: RefreshConfig
     gates: GateConfig
     out: Path
@@ -92,7 +95,8 @@ class _Round:
         resume: bool,
     ) -> _Round:
         check_replaceable(out / BUNDLE)
-        writable_folder(out)
+        if not resume:
+            writable_folder(out)
         digest = digest_of(dataset.frame)
         identity = {
             "leanrisk": __version__,
@@ -105,17 +109,19 @@ class _Round:
         }
         checkpoint = Checkpoint(out / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
-        return cls(champion, model, rows, digest, config, gates, out, seed, checkpoint, ledger)
+        digests = digest, taught_digest(dataset)
+        return cls(champion, model, rows, digests, config, gates, out, seed, checkpoint, ledger)
 
     def carried_out(self, progress: Progress) -> tuple[Bundle, dict[str, Any]]:
         """Return the bundle that stays, written, and the verdict."""
         lineage = tuple(self.champion.manifest.facts.get("lineage", ()))
         before = Candidate(self.model.features, self.model, lineage=lineage)
         after = self._taught(before, progress)
-        kept, reason, results = verdict_on(before, after, self.rows.judge, self.gates, self.seed)
+        with progress.track("judging champion and newcomer", 1) as advance:
+            kept, reason, results = verdict_on(before, after, self.rows.judge, self.gates, self.seed)
+            advance(1)
         verdict = self._verdict(after, kept, reason, results)
-        folder = self.out / BUNDLE
-        stays = self._written(after, folder, verdict) if kept else _copied(self.champion, folder)
+        stays = self._put_in_place(after, verdict)
         write_json(self.out / "refresh.json", verdict)
         shutil.rmtree(self._frozen, ignore_errors=True)
         return stays, verdict
@@ -186,27 +192,47 @@ class _Round:
             "gates": [gate.to_dict() for gate in results],
         }
 
-    def _written(self, after: Candidate, folder: Path, verdict: Mapping[str, Any]) -> Bundle:
+    def _put_in_place(self, after: Candidate, verdict: Mapping[str, Any]) -> Bundle:
+        """Return the bundle that stays, moved to its place when it is whole."""
+        place, aside = self.out / BUNDLE, self.checkpoint.folder / _ASIDE
+        if not verdict["accepted"] and place.resolve() == self.champion.folder.resolve():
+            return self.champion
+        # A round that was cut while it wrote has left half a bundle there.
+        shutil.rmtree(aside, ignore_errors=True)
+        made = aside / BUNDLE
+        if verdict["accepted"]:
+            self._written(after, made, verdict)
+        else:
+            _copied(self.champion, made)
+        replace_bundle(self.out, made, aside=aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        return Bundle.load(place)
+
+    def _written(self, after: Candidate, folder: Path, verdict: Mapping[str, Any]) -> None:
         model = after.model
         if not isinstance(model, LeanModel):
             raise ConfigError("A refresh makes a lean model. Shrink the incumbent first.")
         past, seen = self.champion.manifest.facts, joined(self.rows.teach, self.rows.older)
+        # Who set keep = 0 for a book, for privacy, meant its later rounds, too.
+        keep = min(self.config.keep, past.get("keep", self.config.keep))
         waits = [wait for wait in (past.get("outcome_wait"), outcome_wait(seen)) if wait is not None]
         facts = {
-            "data": self.digest,
+            "data": self.digests[0],
+            "seen": [*past.get("seen", ()), self.digests[1]],
             "seed": self.seed,
             "leanrisk": __version__,
             "newest": newest_time(joined(self.rows.teach, self.rows.judge)),
             "outcome_wait": max(waits, default=None),
+            "keep": keep,
             "lineage": list(after.lineage),
             "parent": self.champion.digest,
         }
 
         def training(place: Path) -> None:
             model.save(place)
-            save_replay(place, seen, keep=self.config.keep, seed=self.seed)
+            save_replay(place, seen, keep=keep, seed=self.seed)
 
-        return write_bundle(
+        write_bundle(
             folder,
             graph=model.graph,
             encoder=model.encoder,
@@ -228,22 +254,6 @@ def verdict_on(
     return kept, reason if kept else f"The champion stays: {reason}", results
 
 
-def _trainable(champion: Bundle) -> LeanModel:
-    if not (champion.folder / TRAINING).is_dir():
-        raise BundleError(
-            f"A refresh starts from the champion's weights: '{champion.folder}' has no '{TRAINING}' folder. Use the "
-            "bundle that the run wrote, not a copy made for scoring."
-        )
-    model = LeanModel.load(champion.folder / TRAINING)
-    if model.calibration.link == "identity":
-        raise BundleError(
-            f"A refresh is judged by how well good and bad are told apart: '{champion.folder}' predicts an amount. Fit "
-            "it anew."
-        )
-    return model
-
-
-def _copied(champion: Bundle, folder: Path) -> Bundle:
+def _copied(champion: Bundle, folder: Path) -> None:
     with replacing_folder(folder) as part:
         shutil.copytree(champion.folder, part, dirs_exist_ok=True)
-    return Bundle.load(folder)

@@ -88,7 +88,7 @@ def shrink(
     beaten = contender(job)
     done = shrunk(job, beaten)
     if done.model is None:
-        replace_bundle(job, None)
+        replace_bundle(job.out, None, aside=job.checkpoint.folder)
         return None
     return pack(job, beaten, done.candidate, folder=job.out / BUNDLE, card={"steps": list(done.steps)})
 
