@@ -40,7 +40,7 @@ def run(preset: str, progress: Progress) -> Outcome:
     full = preset == "full"
     figures: Values = {}
     book = simulated_cohorts(
-        150_000 if full else 12_000, _FEATURES, first=12, last=15, most=(36_000, 5_000) if full else (3_000, 900)
+        150_000 if full else 12_000, _FEATURES, first=12, last=15, most=(24_000, 5_000) if full else (3_000, 900)
     )
     bars = _base(figures, book, progress, steps=_STEPS if full else 1, preset="base" if full else "mid")
     books = [book, *([sba] if full and (sba := _recent_sba()) else [])]
@@ -140,4 +140,4 @@ def _quality(figures: Values, book: Cohorts, preset: str, *, full: bool, progres
 def _effort(preset: str, *, full: bool) -> Effort:
     if not full:
         return Effort(trials=2, pretraining=1, epochs=2, copies=1, bins=48)
-    return Effort(trials=10) if preset == "tiny" else Effort(trials=10, pretraining=6, epochs=4, copies=1, bins=48)
+    return Effort(trials=10) if preset == "tiny" else Effort(trials=10, pretraining=4, epochs=4, copies=1, bins=48)

@@ -51,7 +51,7 @@ def run(preset: str, progress: Progress) -> Outcome:
         150_000 if full else 12_000, _FEATURES, first=12, last=13, most=(20_000, 5_000) if full else (2_000, 900)
     )
     effort = (
-        Effort(trials=10, pretraining=6, epochs=4, copies=1, bins=48)
+        Effort(trials=10, pretraining=4, epochs=4, copies=1, bins=48)
         if full
         else Effort(trials=2, pretraining=1, epochs=1, copies=1, bins=48)
     )

@@ -29,9 +29,9 @@ class Effort:
     """How long everything before the rounds may take; what is measured does not depend on it."""
 
     trials: int = 30
-    pretraining: int = 10
-    epochs: int = 8
-    copies: int = 3
+    pretraining: int = 6
+    epochs: int = 5
+    copies: int = 2
     bins: int = 255
 
 

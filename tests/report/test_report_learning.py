@@ -54,7 +54,7 @@ def test_every_move_is_marked_with_its_reason_in_words(language):
     reasons = [words(f"move.{why}") for why in ("start", "drift", "still", "still", "still")]
     assert [said for *_, said in labels_of(figure)] == reasons
     for step, blocks, why in ((0, 6, reasons[0]), (0, 3, reasons[1]), (120, 5, reasons[2]), (630, 9, reasons[2])):
-        assert words("learning.move", step=step, blocks=blocks, why=why) in figure.svg
+        assert words("learning.move", step=step, blocks=blocks, why=why) in str(figure.svg)
     assert [kind for kind, _ in figure.legend] == ["dot lean", "square worse", "ring lean", "frozen"]
 
 
@@ -83,7 +83,7 @@ def test_the_figures_of_the_round_stand_in_the_list():
 
 
 def test_drift_is_drawn_from_the_deepest_block_down_to_what_enters_them():
-    svg = learning.drift(facts_of(tuned()), EN).svg
+    svg = str(learning.drift(facts_of(tuned()), EN).svg)
     labels = re.findall(r">(after block \d+|entering the blocks)</text>", svg)
     assert labels == [f"after block {block}" for block in range(12, 0, -1)] + ["entering the blocks"]
     assert svg.count('class="limit"') == 2
@@ -186,4 +186,4 @@ def test_reasons_never_overlap_nor_leave_the_chart(course, more, language):
     for place, (left, right, y, _) in enumerate(boxes):
         assert all(right < a or left > b or abs(y - c) >= 14 for a, b, c, _ in boxes[:place])
     assert all(50 <= x <= 424 and 10 <= y <= 268 for x, y in points_of(figure))
-    assert len(re.findall(r"<(?:circle|rect)", figure.svg)) == len(moves)
+    assert len(re.findall(r"<(?:circle|rect)", str(figure.svg))) == len(moves)

@@ -38,7 +38,9 @@ _DATA, _LEAN, _USE = "Look at data", "Make a model lean", "Use and check"
 
 COMMANDS = {
     "inspect": Entry("leanrisk.cli.inspect:inspect", "Infer a schema and list every fault and leak suspect.", _DATA),
-    "simulate": Entry("leanrisk.cli.simulate:app", "Write loans, card payments or transfers whose true risk is known.", _DATA),
+    "simulate": Entry(
+        "leanrisk.cli.simulate:app", "Write loans, card payments or transfers whose true risk is known.", _DATA
+    ),
     "run": Entry("leanrisk.cli.run:run", "Shrink a scenario, refresh it, and report what it saved.", _LEAN),
     "shrink": Entry("leanrisk.cli.shrink:shrink", "Turn an incumbent into a lean, measured bundle.", _LEAN),
     "refresh": Entry("leanrisk.cli.refresh:refresh", "Teach the last champion what the newest rows say.", _LEAN),

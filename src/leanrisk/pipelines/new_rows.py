@@ -111,9 +111,9 @@ def newest_time(dataset: Dataset) -> str | float | None:
 
 
 def taught_digest(dataset: Dataset) -> str:
-    """Return the SHA-256 over features and outcomes, for a manifest: a bundle's schema may keep fewer features."""
-    target = dataset.schema.target
-    return digest_of(dataset.frame.select([*dataset.features, *([] if target is None else [target])]))
+    """Return the SHA-256 over features, outcomes and decision times; a bundle's schema may keep fewer features."""
+    others = (dataset.schema.target, dataset.schema.time)
+    return digest_of(dataset.frame.select([*dataset.features, *(name for name in others if name is not None)]))
 
 
 def joined(first: Dataset, second: Dataset | None) -> Dataset:

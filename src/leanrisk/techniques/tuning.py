@@ -31,7 +31,7 @@ class LoraSettings:
 
     rank: int = 4
     alpha: float = 8.0
-    learning_rate: float = 0.02
+    learning_rate: float = 0.006
     targets: tuple[str, ...] = ("query_key_value",)
 
     def __post_init__(self) -> None:
