@@ -70,10 +70,10 @@ _EFFORTS = {
     "full": Effort(
         24_000,
         60,
-        3,
+        2,
         (500, 1_000, 2_000, 5_000, 10_000, ALL),
         (1_000, 5_000),
-        PretrainingConfig(epochs=20),
+        PretrainingConfig(epochs=12),
         8,
         10,
     ),
@@ -119,7 +119,8 @@ def run(preset: str, progress: Progress) -> Outcome:
     figures: dict[str, float | int | str] = {}
     bars: list[Bar] = []
     folder = Path(os.environ.get("LEANRISK_DATA", FOLDER.parent.parent / "shared" / "data"))
-    frame = simulate_sme(rows=effort.rows, features=effort.features, seed=1)
+    # Rates and the silent head were chosen on seed 1: its test rows would flatter them.
+    frame = simulate_sme(rows=effort.rows, features=effort.features, seed=5)
     tables = [("simulated", load(frame, sme_schema(features=effort.features)))]
     if (folder / _SBA).is_file():
         tables.append(("sba", load(folder / _SBA, load_schema("sba_loans"))))

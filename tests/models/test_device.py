@@ -8,6 +8,9 @@ import torch
 
 from leanrisk.models.device import Device
 from leanrisk.models.frontier import FreezeConfig
+from leanrisk.models.pretraining import PretrainingConfig, pretrain_network
+from leanrisk.models.risk_config import preset_config
+from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import plain_network, predict_logits, train
 from leanrisk.models.training_config import TrainingConfig
 from tests.models.networks import made_fields, made_network, ruled_lesson
@@ -62,3 +65,13 @@ def test_an_adapter_is_taught_on_a_gpu():
     assert np.isfinite(log.losses).all()
     assert adapter.network_digest(inner) == adapter.network_digest(base)
     assert adapter.Adapter.of(wrapped, start.base).digest != start.digest
+
+
+@NEEDS_GPU
+def test_a_base_is_pre_trained_on_a_gpu_and_comes_back():
+    fields = made_fields(4, 1, codes=0)
+    network = RiskTransformer(preset_config("tiny", fields))
+    config = PretrainingConfig(epochs=2, batch=64, threads=1)
+    log = pretrain_network(network, fields, LESSON.lookups, held_out=HELD_OUT.lookups, config=config, seed=0)
+    assert log.held_out[-1] < log.held_out[0]
+    assert {(p.device.type, p.dtype) for p in network.parameters()} == {("cpu", torch.float32)}
