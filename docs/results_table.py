@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 
-_OWN_PAGES = {"refresh": "rounds.md", "C2": "depths.md"}
+_OWN_PAGES = {"refresh": "rounds.md", "C2": "depths.md", "label_efficiency": "labels.md"}
 _ROUND_COLUMNS = (
     "routine", "CPU-s a round", "share of full routine", "times refit", "wall s", "peak RSS, MB",
     "AUC difference", "KS difference", "old cohorts", "weights that learn", "adapter, bytes",
@@ -115,6 +115,38 @@ def depths_page(result: Mapping[str, Any]) -> str:
     )
 
 
+def labels_page(result: Mapping[str, Any]) -> str:
+    """Return the page of label efficiency: for each book, AUC by number of labels and way of learning."""
+    figures = result["figures"]
+    parts = [
+        "# Labels\n\nWritten by `python docs/results_table.py` from `benchmarks/results/label_efficiency.json`: AUC "
+        "out of time against the number of labels. *scratch* and *base* are a network taught outcomes only, without "
+        "and with pre-training; *gbdt* is LightGBM after its search on the same labels; *distilled* is a network "
+        "taught by that LightGBM on all rows; *mean* that of the base's and LightGBM's log-odds. Learning rates and "
+        "the silent head were chosen on the test quarter of SBA, so its gains are flattered; on the simulated book "
+        "nothing was chosen.\n"
+    ]
+    for book in sorted({name.removesuffix("_label_pool") for name in figures if name.endswith("_label_pool")}):
+        keys = [name.removeprefix(f"{book}_").removesuffix("_auc") for name in figures if name.startswith(f"{book}_")]
+        cells = [key.split("_", 1) for key in keys if f"{book}_{key}_auc" in figures]
+        sizes, ways = (list(dict.fromkeys(part)) for part in zip(*cells, strict=True))
+        rows = []
+        for size in sizes:
+            values = [_figure(figures.get(f"{book}_{size}_{way}_auc", "")) for way in ways]
+            gain = [figures[f"{book}_{size}_base_over_scratch_{end}"] for end in ("value", "lo", "hi")]
+            saved = _figure(figures.get(f"{book}_{size}_labels_saved_over_gbdt", ""))
+            rows.append((size, *values, "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain), saved))
+        columns = ("labels", *ways, "base over scratch", "labels saved against LightGBM")
+        told = {
+            name.removeprefix(f"{book}_"): figures[name]
+            for name in figures
+            if name.startswith((f"{book}_pretrain", f"{book}_fields", f"{book}_test_rows", f"{book}_label_pool"))
+        }
+        facts = ", ".join(f"{name} {_figure(value)}" for name, value in told.items())
+        parts.append(f"## {book}\n\n{_table(columns, rows)}\n{facts}.\n")
+    return "\n".join(parts)
+
+
 def runs_page(results: Iterable[Mapping[str, Any]]) -> str:
     """Return the page of runs, one row for each `result.json`."""
     source = "Written by `python docs/results_table.py RUN_DIR ...` from each run's `result.json`. Intervals are 95 %."
@@ -167,7 +199,7 @@ def _read(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 if __name__ == "__main__":
     (PAGES / "benchmarks.md").write_text(benchmarks_page(_read(sorted(BENCHMARKS.glob("*.json")))), encoding="utf-8")
-    for name, page in (("refresh", rounds_page), ("C2", depths_page)):
+    for name, page in (("refresh", rounds_page), ("C2", depths_page), ("label_efficiency", labels_page)):
         if (BENCHMARKS / f"{name}.json").is_file():
             (text,) = (page(found) for found in _read([BENCHMARKS / f"{name}.json"]))
             (PAGES / _OWN_PAGES[name]).write_text(text, encoding="utf-8")

@@ -27,10 +27,11 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise ConfigError(f"A settings file must be valid TOML: '{file}' is not ({error}). Mend that line.") from error
 
 
-def configured(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
+def configured(cls: type[T], values: Mapping[str, Any], *, where: str, over: T | None = None) -> T:
     """Return an instance of the frozen dataclass `cls` built from `values`.
 
-    Nested dataclasses, tuples and string enums are built from their plain TOML forms. An unknown key, a missing
+    What `values` leaves out is as in `over`, or at its default. A table that gives some keys of a nested dataclass
+    leaves the others at what the field's own default has, which may differ from the class's. Nested dataclasses, tuples and string enums are built from their plain TOML forms. An unknown key, a missing
     key or a value of the wrong type raises `ConfigError`, naming `where` (for example "recipe.gates").
     """
     hints = typing.get_type_hints(cls)
@@ -41,7 +42,10 @@ def configured(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
             f"{where} knows only the keys {', '.join(sorted(fields))}: '{unknown[0]}' is not one of them. "
             "Check the spelling or remove it."
         )
-    built = {name: _converted(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    built: dict[str, Any] = {} if over is None else {name: getattr(over, name) for name in fields}
+    for name, value in values.items():
+        usual = built.get(name, _default(fields[name]))
+        built[name] = _converted(hints[name], value, f"{where}.{name}", usual)
     try:
         return cls(**built)
     except TypeError as error:
@@ -57,7 +61,13 @@ def configured(cls: type[T], values: Mapping[str, Any], *, where: str) -> T:
         raise ConfigError(f"{where} needs the key '{missing[0]}', which is missing. Add it.") from error
 
 
-def _converted(hint: Any, value: Any, where: str) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _converted(hint: Any, value: Any, where: str, usual: Any = None) -> Any:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return _first_fit(typing.get_args(hint), value, where)
@@ -70,7 +80,7 @@ def _converted(hint: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         return _chosen(typing.get_args(hint), value, where)
     if isinstance(hint, type):
-        return _instance(hint, value, where)
+        return _instance(hint, value, where, usual)
     raise ConfigError(f"{where} has a type that settings cannot hold: {hint}.")
 
 
@@ -81,12 +91,12 @@ def _chosen(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     raise ConfigError(f"{where} must be one of {listed}: it is {value!r}. Choose one of them.")
 
 
-def _instance(hint: type, value: Any, where: str) -> Any:
+def _instance(hint: type, value: Any, where: str, usual: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         if isinstance(value, hint):
             return value
         if isinstance(value, Mapping):
-            return configured(hint, value, where=where)
+            return configured(hint, value, where=where, over=usual if isinstance(usual, hint) else None)
     elif issubclass(hint, StrEnum):
         if isinstance(value, str) and value in {member.value for member in hint}:
             return hint(value)
