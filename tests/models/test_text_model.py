@@ -95,6 +95,20 @@ def test_padding_does_not_change_an_answer(tmp_path):
     assert torch.allclose(alone[0], beside[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "deepseek_v3", "gpt_neox"])
+def test_texts_of_several_lengths_need_no_padding_token_in_the_folder(tmp_path, kind):
+    folder = saved_text_model(tmp_path, kind, padding=False)
+    assert json.loads((folder / "config.json").read_text()).get("pad_token_id") is None
+    model = load_text_model(folder)
+    assert model.network.config.pad_token_id == model.tokenizer.pad_token_id == 2
+    with torch.no_grad():
+        alone = model.network(**model.tokens(["late again"])).logits
+        beside = model.network(**model.tokens(["late again", "missed loan default on time"])).logits
+    assert torch.allclose(alone[0], beside[0], atol=1e-6)
+    adapted = get_peft_model(model.network, LoraConfig(r=2, target_modules=["query_key_value"]))
+    assert torch.isfinite(adapted(**model.tokens(TEXTS), labels=CLASSES).loss)
+
+
 def test_texts_are_cut_to_what_was_asked(bert):
     tokens = load_text_model(bert).tokens(["late " * 100, "paid"], longest=8)
     assert tokens["input_ids"].shape == (2, 8)

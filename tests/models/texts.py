@@ -39,9 +39,12 @@ EXTRA: dict[str, dict[str, Any]] = {
 
 
 def saved_text_model(folder: Path, kind: str, *, padding: bool = True, **changes: Any) -> Path:
-    """Write a pre-trained model of architecture `kind`, as yet without a head for classes, with its tokenizer."""
+    """Write a pre-trained model of architecture `kind`, as yet without a head for classes, with its tokenizer.
+
+    Without `padding` neither its config nor its tokenizer names a padding token, as in Llama's own folder.
+    """
     vocabulary = {word: place for place, word in enumerate([*SPECIAL, *WORDS])}
-    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 2}
+    special = {"pad_token_id": 0 if padding else None, "bos_token_id": 2, "eos_token_id": 2}
     config = AutoConfig.for_model(kind, vocab_size=len(vocabulary), **_COMMON, **special, **EXTRA[kind], **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -110,7 +110,7 @@ def load_text_model(folder: Path | str, *, labels: int = 2, seed: int = 0) -> Te
         raise
     except _FAILURES as error:
         raise _unread(place, error) from error
-    _pad(tokenizer, config, place)
+    _pad(tokenizer, network, place)
     return TextModel(network.train(False), tokenizer, str(config.model_type), labels)
 
 
@@ -167,7 +167,7 @@ def _network(place: Path, config: PreTrainedConfig, labels: int) -> nn.Module:
     return network if known else PooledClassifier(network, labels)
 
 
-def _pad(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, place: Path) -> None:
+def _pad(tokenizer: PreTrainedTokenizerBase, network: nn.Module, place: Path) -> None:
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ModelError(
@@ -175,7 +175,10 @@ def _pad(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, place: Pa
                 "token. Set one and save it again."
             )
         tokenizer.pad_token = tokenizer.eos_token
-    config.pad_token_id = tokenizer.pad_token_id
+    # The network has a copy of the config that it was made from, and finds the end of a text by its padding.
+    config = network.config
+    assert isinstance(config, PreTrainedConfig)
+    config.pad_token_id = config.get_text_config().pad_token_id = tokenizer.pad_token_id
 
 
 def _unread(place: Path, error: Exception) -> ModelError:
