@@ -158,6 +158,23 @@ def test_weights_that_do_not_fit_their_settings_are_refused():
         Adapter(adapter.settings, dict(list(adapter.weights.items())[1:]), adapter.base).attached(BASE)
 
 
+def test_targets_that_a_base_does_not_have_are_refused_by_name(saved):
+    plain = json.loads((saved / SETTINGS).read_text())
+    (saved / SETTINGS).write_text(json.dumps({**plain, "target_modules": ["query_key_value", "nonsense"]}))
+    with pytest.raises(ModelError, match="'nonsense'.*linear modules are: dense"):
+        Adapter.load(saved).attached(BASE)
+    with pytest.raises(ModelError, match="'head' is a MemberLinear"):
+        Adapter.fresh(BASE, rank=2, alpha=4, targets=["head"], seed=1)
+
+
+def test_a_rank_written_as_a_whole_float_is_that_rank(saved):
+    plain = json.loads((saved / SETTINGS).read_text())
+    (saved / SETTINGS).write_text(json.dumps({**plain, "r": 4.0}))
+    np.testing.assert_array_equal(
+        logits_of(Adapter.load(saved).merged(BASE), LOOKUPS), logits_of(drawn(3).merged(BASE), LOOKUPS)
+    )
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(wrong):
     adapter = drawn(1)
@@ -171,6 +188,7 @@ def test_weights_that_are_no_numbers_are_refused(wrong):
     [
         ("r", 0),
         ("r", 2.5),
+        ("r", 1025),
         ("r", "4"),
         ("r", True),
         ("lora_alpha", 0),
@@ -225,6 +243,7 @@ def test_one_changed_bit_in_the_weights_is_noticed(saved):
         ({"target_parameters": ["table.weight"]}, "target_parameters"),
         ({"peft_type": "PROMPT_TUNING"}, "PROMPT_TUNING"),
         ({"unheard_of": 1}, "unheard_of"),
+        ({"r": 100_000_000}, r"r in 1\.\.1024.*r is 100000000"),
         ({"rank_pattern": {"(a+)+$": 4}}, "rank_pattern"),
     ],
 )

@@ -30,6 +30,8 @@ from leanrisk.models.risk_transformer import RiskTransformer
 WEIGHTS, SETTINGS, FACTS = "adapter_model.safetensors", "adapter_config.json", "adapter.json"
 """The first two are peft's own names, so that `PeftModel.from_pretrained` reads the folder as well."""
 FORMAT = 1
+MOST_RANK = 1024
+"""A larger rank is no small adapter; one in a foreign file would take memory before its weights were looked at."""
 
 _PLAIN = {"r": 8, "lora_alpha": 8, "target_modules": (), "bias": "none", "lora_dropout": 0.0, "use_rslora": False}
 """The settings that an adapter may have, with peft's defaults; others name code to import or change the base."""
@@ -232,7 +234,7 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     targets = told["target_modules"]
     plain = isinstance(targets, list | tuple | set | frozenset) and bool(targets)
     rules = {
-        "r": _is_number(told["r"]) and told["r"] >= 1 and told["r"] == int(told["r"]),
+        "r": _is_number(told["r"]) and 1 <= told["r"] <= MOST_RANK and told["r"] == int(told["r"]),
         "lora_alpha": _is_number(told["lora_alpha"]) and told["lora_alpha"] > 0,
         "target_modules": plain and all(isinstance(name, str) and _MODULE.fullmatch(name) for name in targets),
         "bias": told["bias"] == "none",
@@ -242,10 +244,10 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     broken = [name for name in told if not rules.get(name, False)]
     if broken:
         raise ModelError(
-            "An adapter needs r of at least 1, lora_alpha above 0, target_modules as a list of names, bias 'none' and "
-            f"lora_dropout in [0, 1): {broken[0]} is {told[broken[0]]!r}. Correct it."
+            f"An adapter needs r in 1..{MOST_RANK}, lora_alpha above 0, target_modules as a list of names, bias 'none' "
+            f"and lora_dropout in [0, 1): {broken[0]} is {told[broken[0]]!r}. Correct it."
         )
-    told["target_modules"] = sorted(targets)
+    told["r"], told["target_modules"] = int(told["r"]), sorted(targets)
     result: dict[str, Any] = json.loads(json.dumps(told))
     return result
 

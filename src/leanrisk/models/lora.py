@@ -10,6 +10,7 @@ from copy import copy
 from peft import LoraConfig, PeftModel
 from peft import get_peft_model as peft_get_peft_model
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from leanrisk.core.errors import ModelError
 
@@ -24,12 +25,16 @@ _PROJECTION = re.compile(
     r"|[qkv]"  # T5
 )
 
+_ADAPTABLE = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention, Conv1D)
+"""Kinds of modules that peft has LoRA layers for; `Conv1D` is the linear layer of GPT-2."""
+
 
 def lora_model(network: nn.Module, config: LoraConfig) -> PeftModel:
     """Return `network` with LoRA layers in place, as peft's own model; `network` itself is changed, `config` is not.
 
     Where `target_modules` is a list, `query_key_value` stands for the attention projections, whatever their names (see
-    `attention_targets`). Only the LoRA weights require a gradient afterwards. Raises `ModelError` where nothing fits.
+    `attention_targets`). Only the LoRA weights require a gradient afterwards. Raises `ModelError` where a target is not
+    there or cannot be adapted, naming the linear modules; for a list `network` is as before then.
     """
     settings = copy(config)
     if isinstance(config.target_modules, list | tuple | set):
@@ -37,7 +42,14 @@ def lora_model(network: nn.Module, config: LoraConfig) -> PeftModel:
     with warnings.catch_warnings():
         # peft asks transformers for a property that transformers 5 has renamed; nobody who uses LoRA can mend that.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        wrapped = peft_get_peft_model(network, settings)
+        try:
+            wrapped = peft_get_peft_model(network, settings)
+        except ValueError as error:
+            told = str(error).strip().partition("\n")[0]
+            raise ModelError(
+                f"peft must be able to attach LoRA: target_modules {config.target_modules!r} led to '{told}' "
+                f"{_way_out(network)}"
+            ) from error
     assert isinstance(wrapped, PeftModel)
     return wrapped
 
@@ -46,23 +58,39 @@ def attention_targets(network: nn.Module, targets: Collection[str]) -> list[str]
     """Return the module names that `targets` mean in this network, in alphabetical order.
 
     `query_key_value` becomes the names of the attention projections where no module has that name itself; they are
-    found by how architectures name them, among the linear modules. Raises `ModelError` naming the linear modules that
-    exist where no target fits any module.
+    found by how architectures name them, among the linear modules. Raises `ModelError` for the first target that fits
+    no module, or one of a kind that LoRA does not adapt, naming it and the linear modules that exist.
     """
-    names = [name for name, _ in network.named_modules()]
-    linear = {name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    meant = {target for target in targets if _names_one(target, names)}
-    if FUSED in targets and FUSED not in meant:
-        meant |= {name for name in linear if _PROJECTION.fullmatch(name)}
+    meant: set[str] = set()
+    for target in sorted(targets):
+        found = [module for name, module in network.named_modules() if _is_called(target, name)]
+        unfit = next((module for module in found if not isinstance(module, _ADAPTABLE)), None)
+        if unfit is not None:
+            raise ModelError(f"LoRA adapts linear modules: '{target}' is a {type(unfit).__name__}. {_way_out(network)}")
+        names = {target} if found else _projections(network) if target == FUSED else set()
+        if not names:
+            also = ", nor is one named like an attention projection" if target == FUSED else ""
+            raise ModelError(f"LoRA adapts modules by name: none here is called '{target}'{also}. {_way_out(network)}")
+        meant |= names
     if not meant:
-        raise ModelError(
-            f"LoRA adapts modules by name: none here is called {' or '.join(sorted(targets))}, nor is one named like "
-            f"an attention projection. The linear modules are: {', '.join(sorted(linear)) or 'none'}. Name some of "
-            "them as target_modules, or choose a model with attention."
-        )
-    # Others that fit nothing are left to peft, which says so in its own way.
-    return sorted(meant | {target for target in targets if target != FUSED})
+        raise ModelError(f"LoRA adapts modules by name: target_modules is empty. {_way_out(network)}")
+    return sorted(meant)
 
 
-def _names_one(target: str, names: Collection[str]) -> bool:
-    return any(name == target or name.endswith(f".{target}") for name in names)
+def _projections(network: nn.Module) -> set[str]:
+    return {name for name in _linear(network) if _PROJECTION.fullmatch(name)}
+
+
+def _linear(network: nn.Module) -> set[str]:
+    return {name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+
+
+def _way_out(network: nn.Module) -> str:
+    return (
+        f"The linear modules are: {', '.join(sorted(_linear(network))) or 'none'}. Name some of them as "
+        "target_modules, or choose a model with attention."
+    )
+
+
+def _is_called(target: str, name: str) -> bool:
+    return name == target or name.endswith(f".{target}")
