@@ -130,6 +130,14 @@ def test_the_machine_refusing_is_the_users_to_mend(error, way_out, capsys):
     assert way_out in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["accelerate", "peft", "scipy", "peft.tuners.lora"])
+def test_a_missing_training_library_is_told_with_its_extra(name, capsys):
+    assert ending(ModuleNotFoundError(f"No module named '{name}'", name=name)) == 2
+    told = capsys.readouterr().err
+    assert f"needs the package '{name}'" in told
+    assert "pip install 'leanrisk[train]'" in told
+
+
 def test_a_missing_module_that_no_extra_brings_is_a_defect():
     assert ending(ModuleNotFoundError("No module named 'leanrisk.gone'", name="leanrisk.gone")) == 1
 

@@ -31,13 +31,16 @@ _WAYS_OUT = {
     errno.EROFS: "Choose a place that can be written to.",
 }
 _EXTRAS = {
+    "accelerate": "train",
     "jinja2": "report",
     "lightgbm": "train",
     "onnx": "train",
     "optbinning": "scorecard",
     "optuna": "train",
     "pandas": "train",
+    "peft": "train",
     "safetensors": "train",
+    "scipy": "train",
     "sklearn": "train",
     "torch": "train",
     "transformers": "train",
