@@ -103,6 +103,13 @@ def test_what_cannot_be_done_is_told_and_changes_nothing(shelf, sources, capsys,
     assert Shelf.open(shelf).current is None
 
 
+def test_what_scores_now_is_not_replaced(shelf, sources, capsys):
+    before = told(capsys, "adapters", "use", shelf, "jan")["bundle"]
+    assert main(["adapters", "add", shelf, "jan", "--from", f"{sources}/refreshed-2", "--replace"]) == 2
+    assert "'jan' is the current one. Use another one first" in " ".join(capsys.readouterr().err.split())
+    assert Shelf.open(shelf).bundle().digest == before
+
+
 def test_help_names_the_verbs(capsys):
     assert main(["adapters", "--help"]) == 0
     shown = capsys.readouterr().out

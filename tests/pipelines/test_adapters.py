@@ -16,6 +16,7 @@ from leanrisk.models.adapter import Adapter, network_digest
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.adapter_diff import diff
 from leanrisk.pipelines.adapters import adapter_of, add
+from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf
@@ -163,6 +164,44 @@ def test_a_taken_name_needs_replace(shelf, tmp_path):
     assert np.allclose(shelf.load("jan").score(ROWS), refreshed_model(1).predict(ROWS), atol=1e-6)
     add(shelf.folder, "jan", source, replacing=True)
     assert np.allclose(shelf.load("jan").score(ROWS), refreshed_model(2).predict(ROWS), atol=1e-6)
+
+
+def test_the_adapter_that_scores_is_not_replaced(shelf, tmp_path):
+    source = refreshed(tmp_path, 2)
+    shelf.use("jan")
+    before = files_of(shelf.folder)
+    with pytest.raises(ConfigError, match=r"'jan' is the current one\. Use another one first"):
+        add(shelf.folder, "jan", source, replacing=True)
+    assert files_of(shelf.folder) == before
+    add(shelf.folder, "feb", source, replacing=True)
+    assert shelf.current == "jan"
+    shelf.use("feb")
+    add(shelf.folder, "jan", source, replacing=True)
+    assert np.allclose(shelf.load("jan").score(ROWS), refreshed_model(2).predict(ROWS), atol=1e-6)
+
+
+def test_the_rows_that_a_bundle_keeps_do_not_come_onto_the_shelf(tmp_path):
+    place = champion(tmp_path)
+    save_replay(place / TRAINING, book(100, seed=53), keep=50, seed=1)
+    forged(place)
+    source = refreshed(tmp_path, 1)
+    save_replay(source / TRAINING, book(100, seed=54), keep=50, seed=1)
+    forged(source)
+    for name, base in (("shelf", place), ("own", None)):
+        add(tmp_path / name, "jan", source, base=base)
+        shelf = Shelf.open(tmp_path / name)
+        assert not [path.name for path in shelf.folder.rglob("*.parquet")]
+        assert LeanModel.load(shelf.load(None).folder / TRAINING).adapter is None
+        assert shelf.load("jan").manifest.facts["base"] == shelf.load(None).digest
+        assert np.allclose(shelf.use("jan").score(ROWS), refreshed_model(1).predict(ROWS), atol=1e-6)
+        assert np.array_equal(shelf.use(None).score(ROWS), Bundle.load(shelf.folder / "base").score(ROWS))
+    shelf = Shelf.open(tmp_path / "shelf")
+    assert shelf.facts(None)["copy_of"] == Bundle.load(place).digest != shelf.load(None).digest
+    add(shelf.folder, "feb", refreshed(tmp_path, 2), base=place)
+    add(shelf.folder, "mar", refreshed(tmp_path / "again", 2), base=shelf.folder / "base")
+    assert shelf.names == ("feb", "jan", "mar")
+    with pytest.raises(ConfigError, match="keeps the base it was made with"):
+        add(shelf.folder, "apr", source, base=bundle_copy(tmp_path))
 
 
 def test_a_bundle_without_an_adapter_is_refused(shelf, tmp_path):

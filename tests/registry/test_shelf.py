@@ -189,6 +189,27 @@ def test_a_shelf_takes_no_place_that_holds_something(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "years"
 
 
+def test_what_is_left_out_is_not_copied_and_the_rest_stays_checked(tmp_path):
+    base = Bundle.load(bundle_copy(tmp_path / "from"))
+    left = next(name for name in base.manifest.files if name.startswith(f"{TRAINING}/network/"))
+    shelf = Shelf.create(tmp_path / "shelf", base, without=(left,))
+    assert not (shelf.folder / "base" / left).exists()
+    assert set(base.manifest.files) - set(shelf.load(None).manifest.files) == {left}
+    assert shelf.made_from(base)
+    assert shelf.load(None).check_reference() <= 1e-6
+    (shelf.folder / "base" / left).write_bytes(b"back again")
+    with pytest.raises(BundleError, match="not in the manifest"):
+        shelf.load(None)
+
+
+def test_a_file_altered_after_the_base_was_opened_is_not_taken(tmp_path):
+    base = Bundle.load(bundle_copy(tmp_path / "from"))
+    (base.folder / "card.json").write_text("{}")
+    with pytest.raises(BundleError, match="'card.json' was altered"):
+        Shelf.create(tmp_path / "shelf", base, without=(f"{TRAINING}/lean.json",))
+    assert not (tmp_path / "shelf").exists()
+
+
 def test_a_shelf_that_cannot_be_finished_leaves_nothing(tmp_path):
     base = Bundle.load(bundle_copy(tmp_path / "from"))
     (base.folder / "model.onnx").write_bytes(b"")

@@ -65,7 +65,10 @@ def add(
             metavar="BUNDLE", help="Base of a new shelf; default: the network under the adapter, calibrated as it is."
         ),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of an adapter of that name.")] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Put it in the place of an adapter of that name, unless that one scores now."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put an adapter on the shelf, and make the shelf if there is none; which one scores stays as it is."""

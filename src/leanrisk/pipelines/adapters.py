@@ -19,11 +19,14 @@ from leanrisk.models.export import TOLERANCE, check_parity, export_graph
 from leanrisk.models.model_file import json_facts
 from leanrisk.models.onnx_session import GraphSession
 from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.pipelines.replay import REPLAY
 from leanrisk.registry.bundle import TRAINING, Bundle, write_bundle
-from leanrisk.registry.shelf import BASE_FACT, Shelf, checked_name, is_shelf
+from leanrisk.registry.shelf import BASE, BASE_FACT, Shelf, checked_name, is_shelf
 from leanrisk.techniques.lean_model import ADAPTER, LeanModel
 
 CALIBRATION = "calibration.json"
+_ROWS = f"{TRAINING}/{REPLAY}"
+"""Real cases, which nothing on a shelf needs."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,11 @@ def add(
 ) -> Bundle:
     """Put the adapter of the bundle `source` onto the shelf as `name`; return the bundle that it scores with.
 
-    Where there is no shelf yet, one is made: its base is a copy of the bundle `base`, or else the network under the
-    adapter, with the source's calibration. The pointer stays as it is. Raises `ConfigError` for a bad or a taken name,
-    `ModelError` for an adapter of another base (naming both), `BundleError` for another encoder or schema and for
-    damaged files; in each case the shelf is as before.
+    Where there is no shelf yet, one is made: its base is a copy of the bundle `base`, its kept rows left out, or else
+    the network under the adapter, with the source's calibration. What scores stays as it is. Raises `ConfigError` for a
+    bad or a taken name, and for replacing the adapter that scores now, `ModelError` for an adapter of another base
+    (naming both), `BundleError` for another encoder or schema and for damaged files; in each case the shelf is as
+    before.
     """
     place = Path(shelf)
     checked_name(name)
@@ -55,13 +59,19 @@ def add(
             raise ConfigError(
                 f"A name stands for one adapter: '{name}' is on the shelf already. Choose another, or give --replace."
             )
+        if replacing and name in known.names and name == known.current:
+            raise ConfigError(
+                f"An adapter that scores now is not replaced under its readers: '{name}' is the current one. Use "
+                f"another one first (`leanrisk adapters use {place} {BASE}`), or choose another name."
+            )
         ground = known.load(None)
         return _written(known, name, found, ground, _derived(found, ground))
     with tempfile.TemporaryDirectory(prefix="leanrisk-shelf-") as spare:
         ground = Bundle.load(base) if base is not None else _ground(found, Path(spare))
         # Asked before the shelf is made, since a shelf that nothing could be put on would stand there.
         graph = _derived(found, ground)
-        return _written(Shelf.create(place, ground), name, found, ground, graph)
+        made = Shelf.create(place, ground, without=(_ROWS,))
+        return _written(made, name, found, made.load(None), graph)
 
 
 def opened_source(folder: Path | str) -> Source:
@@ -103,7 +113,7 @@ def adapter_of(shelf: Shelf, name: str) -> tuple[Adapter, Calibration]:
 
 def _existing(place: Path, base: Path | str | None) -> Shelf:
     shelf = Shelf.open(place)
-    if base is not None and Bundle.load(base).digest != shelf.load(None).digest:
+    if base is not None and not shelf.made_from(Bundle.load(base)):
         raise ConfigError(
             f"A shelf keeps the base it was made with: '{place}' has {shelf.load(None).digest}, '{base}' is "
             f"{Bundle.load(base).digest}. Leave --base out, or start another shelf."

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from leanrisk.registry.manifest import Manifest
 BASE, ADAPTERS, CURRENT = "base", "adapters", "current.json"
 BASE_FACT = "base"
 """Entry of an adapter's manifest: digest of the base bundle that it stands beside."""
+COPY_OF = "copy_of"
+"""Entry of a base's manifest where files were left out: digest of the bundle that it is a copy of."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -44,19 +47,25 @@ class Shelf:
         return shelf
 
     @classmethod
-    def create(cls, folder: Path | str, base: Bundle) -> Shelf:
+    def create(cls, folder: Path | str, base: Bundle, *, without: Collection[str] = ()) -> Shelf:
         """Return a new shelf whose base, a copy of `base`, scores; it is made as a whole or not at all.
 
-        Raises `OutputError` where `folder` holds something already.
+        `without`: paths inside the bundle that are not copied, and not looked for there later. Raises `OutputError`
+        where `folder` holds something already.
         """
         place = Path(folder)
         if place.exists() and (place.is_file() or any(place.iterdir())):
             raise OutputError(f"A shelf starts in an empty folder: '{folder}' holds something. Choose another folder.")
         with replacing_folder(place) as part:
-            shutil.copytree(base.folder, part / BASE)
+            _copied(base, part / BASE, without)
             Bundle.load(part / BASE).check_reference()
             write_json(part / CURRENT, {"adapter": None})
         return cls.open(place)
+
+    def made_from(self, base: Bundle) -> bool:
+        """Return whether the shelf's base is this bundle or a copy of it."""
+        here = self.load(None)
+        return base.digest in (here.digest, here.manifest.facts.get(COPY_OF))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -130,6 +139,18 @@ class Shelf:
                 f"{', '.join(self.names) or 'none'}; '{BASE}' is the base itself."
             )
         return place
+
+
+def _copied(base: Bundle, folder: Path, without: Collection[str]) -> None:
+    def left_out(place: str, names: list[str]) -> list[str]:
+        return [name for name in names if (Path(place) / name).relative_to(base.folder).as_posix() in without]
+
+    shutil.copytree(base.folder, folder, ignore=left_out)
+    listed = base.manifest.files
+    # The sums stay those that were checked when the base was opened.
+    kept = {name: digest for name, digest in listed.items() if name not in without}
+    if len(kept) < len(listed):
+        Manifest(kept, {**base.manifest.facts, COPY_OF: base.digest}).write(folder)
 
 
 def is_shelf(folder: Path) -> bool:
