@@ -56,12 +56,25 @@ def test_without_a_file_the_simulated_book_is_taken(tmp_path, capsys):
     assert len(load_base(tmp_path / "base").encoder.fields.names) == 25
 
 
+def test_bins_make_a_finer_encoder(table, tmp_path, capsys):
+    words = ["pretrain", str(table), *QUICK, "--json", "--out"]
+    assert main([*words, str(tmp_path / "usual")]) == 0
+    usual = json.loads(capsys.readouterr().out)
+    assert main([*words, str(tmp_path / "fine"), "--bins", "255"]) == 0
+    fine = json.loads(capsys.readouterr().out)
+    assert (usual["encoder"]["bins"], fine["encoder"]["bins"]) == (48, 255)
+    assert fine["parameters"] > usual["parameters"]
+    edges = [len(entry.edges) for entry in load_base(tmp_path / "fine").encoder.fields.numeric]
+    assert max(edges) > 200
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--rows", "300"], "--rows and --features size the simulated book"),
         (["--preset", "swift"], "Only a transformer body can be pre-trained"),
         (["--epochs", "0"], "epochs"),
+        (["--bins", "256"], "encoder.bins must lie in 2..255"),
         (["--resume"], "Start it without --resume"),
         (["--schema", "nowhere.toml"], "must be readable"),
     ],

@@ -28,6 +28,7 @@ def pretrain(
     ] = None,
     preset: Annotated[str, typer.Option(help="Network: tiny, mid or base.")] = "tiny",
     epochs: Annotated[int | None, typer.Option(help="At most this many times over the rows; default: 30.")] = None,
+    bins: Annotated[int | None, typer.Option(help="Quantile bins of a numeric field, 2..255; default: 48.")] = None,
     rows: Annotated[int | None, typer.Option(help=f"Rows of the simulated book; default: {_ROWS}.")] = None,
     features: Annotated[int | None, typer.Option(help=f"Features of the simulated book; default: {_FEATURES}.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
@@ -38,14 +39,24 @@ def pretrain(
 
     A `distill` step of a recipe starts from it with the setting `base = FOLDER`.
     """
+    from leanrisk.features.encoder import EncoderConfig
     from leanrisk.models.pretraining import PretrainingConfig
     from leanrisk.pipelines.pretrain import pretrain as pretrain_base
 
     progress = RichProgress()
     config = PretrainingConfig() if epochs is None else PretrainingConfig(epochs=epochs)
+    encoder = EncoderConfig() if bins is None else EncoderConfig(bins=bins)
     table, known = _book(rows, features, seed, progress) if data is None else _file(data, schema, rows, features)
     base = pretrain_base(
-        table, schema=known, out=out, preset=preset, config=config, seed=seed, resume=resume, progress=progress
+        table,
+        schema=known,
+        out=out,
+        preset=preset,
+        encoder=encoder,
+        config=config,
+        seed=seed,
+        resume=resume,
+        progress=progress,
     )
     facts = base.facts
     if as_json:

@@ -55,10 +55,11 @@ def pretrain(
     """Return the base of these rows, written into the folder `out`: encoder, network, and how it was taught.
 
     Every row is used, outcome or not; the target, like every column that is no feature, may be absent. `schema`: None
-    infers one. Finished epochs are kept in the folder `out`.work until the base is written, in one step; `resume`
-    takes them up. Equal arguments and seed give equal weights, interrupted or not.
-    Raises `DataError` for a table that cannot be encoded or has fewer than `LEAST_ROWS` rows, `ConfigError` for a
-    preset that cannot be pre-trained or another pre-training to resume, `OutputError` where `out` is something else.
+    infers one (the command line looks among the shipped ones first). Finished epochs are kept in the folder `out`.work
+    until the base is written, in one step; `resume` takes them up. Equal arguments and seed give equal weights,
+    interrupted or not. Raises `DataError` for a table that cannot be encoded or has fewer than `LEAST_ROWS` rows,
+    `ConfigError` for a preset that cannot be pre-trained or another pre-training to resume, `OutputError` where `out`
+    is something else.
     """
     encoder_config, config = encoder or EncoderConfig(), config or PretrainingConfig()
     place = Path(out).absolute()
@@ -116,9 +117,7 @@ def _inferred(frame: pl.DataFrame, progress: Progress) -> Schema:
     schema = inspect_table(frame, progress=progress).schema
     # A column that tells the outcome would stand in the base like any other.
     outcome = f"the outcome '{schema.target}' left out" if schema.target else "no outcome found: check that none is one"
-    progress.say(
-        f"No schema given and none that ships fits: inferred one with {len(schema.features)} features, {outcome}."
-    )
+    progress.say(f"No schema given: inferred one with {len(schema.features)} features, {outcome}.")
     return schema
 
 
