@@ -19,7 +19,6 @@ from leanrisk.core.measurement import Cost, Interval
 from leanrisk.core.metrics import auc
 from leanrisk.core.progress import Progress
 from leanrisk.cost.meter import Meter
-from leanrisk.evaluate.delong import auc_interval
 from leanrisk.evaluate.gates import GateConfig
 from leanrisk.evaluate.quality import quality
 from leanrisk.models.frontier import FreezeConfig
@@ -144,11 +143,10 @@ class _Race:
         for name, found in scores.items():
             told = quality(labels, found, seed=0, resamples=200)
             for metric in ("auc", "ks"):
-                figures[f"{where}_{name}_{metric}"] = round(told[metric].value, 4)
+                for end, value in (("", told[metric].value), ("_lo", told[metric].lo), ("_hi", told[metric].hi)):
+                    figures[f"{where}_{name}_{metric}{end}"] = round(value, 4)
                 each = difference(labels, scores[_FULL], found, metric, seed=0)
                 self.differences.setdefault((name, metric), []).append(each)
-            figures[f"{where}_{name}_auc_lo"] = round(auc_interval(labels, found).lo, 4)
-            figures[f"{where}_{name}_auc_hi"] = round(auc_interval(labels, found).hi, 4)
             if name in self.costs:
                 figures[f"{where}_{name}_cpu_s"] = round(self.costs[name][-1].cpu_s, 2)
         for name, candidate in self.champions.items():
@@ -158,11 +156,11 @@ class _Race:
                 figures[f"{where}_{name}_frontier"] = " > ".join(places)
 
     def _forgetting(self, models: dict[str, Model], figures: Values) -> None:
-        """Note what each last model makes of old rows that nothing was taught on, less the first incumbent's AUC."""
+        """Note what each last model makes of old rows that nothing was taught on, less its own start's AUC there."""
         old = self.book.old
-        before = auc(old.labels, self.beaten.model.predict(old.frame))
-        figures[f"{self.book.name}_old_auc_before"] = round(before, 4)
+        starts: dict[str, Model] = {name: self.start[preset].model for name, (preset, _) in _LEAN.items()}
         for name, model in models.items():
+            before = auc(old.labels, starts.get(name, self.beaten.model).predict(old.frame))
             after = auc(old.labels, model.predict(old.frame))
             figures[f"{self.book.name}_{name}_old_auc_change"] = round(after - before, 4)
 

@@ -52,7 +52,7 @@ def rounds_page(result: Mapping[str, Any]) -> str:
         "# Rounds\n\nWritten by `python docs/results_table.py` from `benchmarks/results/refresh.json`. Differences "
         "are against the full routine on the same test rows, pooled over the rounds, with 95 % intervals. A lean "
         "round's cost includes fitting its teachers. *Old cohorts*: AUC on rows of the past that nothing was taught "
-        "on, after the last round, less the first incumbent's there.\n"
+        "on, after the last round, less that of the model that it started from.\n"
     ]
     for book in sorted({name.split("_round_")[0] for name in figures if "_round_" in name}):
         rounds = sorted({name.split("_")[2] for name in figures if name.startswith(f"{book}_round_")}, key=int)
@@ -65,7 +65,7 @@ def rounds_page(result: Mapping[str, Any]) -> str:
         parts.append(f"## {book}\n\n" + _table(_ROUND_COLUMNS, [_routine(figures, book, each) for each in routines]))
         for metric in ("auc", "ks"):
             rows = [
-                (each, *(_figure(figures[f"{book}_round_{place}_{each}_{metric}"]) for place in rounds))
+                (each, *(_between(figures, f"{book}_round_{place}_{each}_{metric}") for place in rounds))
                 for each in routines
             ]
             parts.append(_table((f"{metric.upper()}, round", *rounds), rows))
@@ -77,6 +77,11 @@ def rounds_page(result: Mapping[str, Any]) -> str:
         if places:
             parts.append(_table(("frontier, round", *rounds), places))
     return "\n".join(parts)
+
+
+def _between(figures: Mapping[str, Any], name: str) -> str:
+    value, low, high = (figures[f"{name}{end}"] for end in ("", "_lo", "_hi"))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _routine(figures: Mapping[str, Any], book: str, name: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ TREES = EncoderConfig(levels=500, min_level_rows=10)
 
 @dataclass(frozen=True)
 class Effort:
-    """How long everything before the rounds may take; what is measured does not depend on it."""
+    """How long the incumbent's search and the champion's making may take, and how finely numbers are read."""
 
     trials: int = 30
     pretraining: int = 6

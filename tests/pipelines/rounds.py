@@ -80,6 +80,11 @@ def later(rows: int = 600, *, seed: int = 7, round_: int = 1, **options: Any) ->
     return loans(rows, seed=seed, later=round_ * SPAN, **options)
 
 
+def turned(rows: int = 600, *, seed: int = 7, round_: int = 1) -> pl.DataFrame:
+    """Return later loans whose income says the contrary of what it said: whoever learns them gains."""
+    return later(rows, seed=seed, round_=round_).with_columns(-pl.col("income"))
+
+
 def later_data(rows: int = 600, *, seed: int = 7, round_: int = 1) -> Dataset:
     """Return the same as checked data."""
     return loan_data(rows, seed=seed, later=round_ * SPAN)

@@ -137,7 +137,8 @@ def test_times_that_count_keep_their_fractions(tmp_path):
     )
     quarters = loans(1200, seed=0).with_columns(decided=2007.0 + pl.int_range(pl.len()) // 100 / 4)
     bundle = Bundle.load(champion_of(tmp_path, rows=load(quarters, schema)))
-    assert bundle.manifest.facts["newest"] == 2008.75
+    assert bundle.manifest.facts["newest"] == 2008.5
+    bundle = with_facts(bundle, newest=2008.75)
     next_ = loans(300, seed=1).with_columns(decided=pl.Series([2008.75, 2008.9, 2009.0] * 100))
     assert round_of(bundle, next_).left_out["older"] == 100
 
@@ -147,9 +148,22 @@ def test_a_single_month_makes_a_round():
     assert round_of(champion(), month).rows == 600
 
 
-def test_the_champions_own_rows_are_refused_with_a_time_and_without(timeless):
+def test_the_champions_own_rows_are_refused_with_a_time_and_without(timeless, tmp_path):
     assert codes(loans(1200, seed=0)) == {"champions-own-rows": None}
     assert codes(loans(1200, seed=0), timeless.folder) == {"champions-own-rows": None}
+    # Neither another order nor other dtypes make them new.
+    frame, csv = loans(1200, seed=0), tmp_path / "again.csv"
+    frame.write_csv(csv)
+    wide = frame.with_columns(
+        pl.col("income").cast(pl.Float32).fill_null(float("nan")),
+        pl.col("age").cast(pl.Float64),
+        pl.col("opened").cast(pl.Datetime("ms")),
+        pl.col("bad").cast(pl.Boolean),
+    )
+    for again in (frame.sample(fraction=1, shuffle=True, seed=1), csv, wide, wide.select(sorted(wide.columns))):
+        assert codes(again, timeless.folder) == {"champions-own-rows": None}
+    # Other outcomes do.
+    assert round_of(timeless, frame.with_columns(bad=1 - pl.col("bad"))).rows == 1200
     # Without a decision time nothing else can tell older rows from newer ones.
     assert round_of(timeless, loans(600, seed=4)).left_out == {"unlabelled": 0, "older": 0, "immature": 0}
 
@@ -177,11 +191,37 @@ def test_teaching_and_judging_rows_share_none_and_both_know_bads():
         frame = later(4000, seed=2)
         few = frame.filter(bad=0).head(100).vstack(frame.filter(bad=1).head(10))
         found = round_of(champion(), few, seed=seed)
+        assert found.judged == "drawn"
         assert not set(found.teach.frame["loan"]) & set(found.judge.frame["loan"])
         assert [part.labels.sum() for part in (found.teach, found.judge)] == [7, 3]
-    first, again, other = (round_of(champion(), later(), seed=seed).judge.frame for seed in (1, 1, 2))
+    month = later().with_columns(decided=pl.lit(dt.date(2023, 1, 1)))
+    first, again, other = (round_of(champion(), month, seed=seed).judge.frame for seed in (1, 1, 2))
     assert first.equals(again)
     assert not first.equals(other)
+
+
+def test_the_newest_rows_judge():
+    found = round_of(champion(), later())
+    assert found.judged == "newest"
+    assert max(days(found.teach)) < min(days(found.judge))
+    assert 0.28 < found.judge.rows / found.rows < 0.32
+    months = later().with_columns(pl.col("decided").dt.truncate("1q"))
+    found = round_of(champion(), months)
+    assert found.judged == "newest"
+    # Equal times stay together, at the cut that is nearest to 30 %.
+    assert not set(days(found.teach)) & set(days(found.judge))
+    assert 0.2 < found.judge.rows / found.rows < 0.4
+
+
+def test_judges_are_drawn_where_the_newest_rows_do_not_suffice(timeless):
+    assert round_of(timeless, later()).judged == "drawn"
+    assert round_of(champion(), later().with_columns(decided=pl.lit(dt.date(2023, 1, 1)))).judged == "drawn"
+    frame = later(2000, seed=2)
+    last = frame.tail(600)
+    for few in (frame.head(1400).vstack(last.filter(bad=0)), frame.filter(bad=0).head(500).vstack(last)):
+        found = round_of(champion(), few)
+        assert found.judged == "drawn"
+        assert min(min(part.labels.sum(), (1 - part.labels).sum()) for part in (found.teach, found.judge)) >= 3
 
 
 def test_a_group_teaches_or_judges_as_a_whole(tmp_path):
@@ -192,6 +232,13 @@ def test_a_group_teaches_or_judges_as_a_whole(tmp_path):
     found = round_of(bundle, new)
     assert not set(found.teach.frame["firm"]) & set(found.judge.frame["firm"])
     assert 0.2 < found.judge.rows / found.rows < 0.4
+    assert found.judged == "newest"
+    assert max(days(found.teach)) <= min(days(found.judge)) + dt.timedelta(days=SPAN // 50)
+    # Every group lasts from the first day to the last: none can stand before the cut.
+    spread = new.with_columns(firm=pl.Series([f"G{place % 40}" for place in range(600)]))
+    found = round_of(bundle, spread)
+    assert not set(found.teach.frame["firm"]) & set(found.judge.frame["firm"])
+    assert max(days(found.teach)) < max(days(found.judge))
     with pytest.raises(DataError, match="one-sided-groups"):
         round_of(bundle, new.with_columns(firm=pl.lit("all")))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,14 @@ import leanrisk
 from leanrisk.cli.main import main
 from leanrisk.core.errors import BundleError, DataError, ModelError, OutputError
 from leanrisk.data.load import load
+from leanrisk.evaluate.gates import GateConfig, GateResult, Verdict
 from leanrisk.models.adapter import network_digest
 from leanrisk.pipelines.adapters import add
-from leanrisk.pipelines.refresh import refresh
+from leanrisk.pipelines.champion import gate_settings, refresh_settings
+from leanrisk.pipelines.recipe import RefreshConfig
+from leanrisk.pipelines.refresh import gained, refresh
 from leanrisk.registry.bundle import TRAINING, Bundle
+from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf
 from leanrisk.techniques.lean_model import ADAPTER, LeanModel
 from tests.pipelines.rounds import (
@@ -25,6 +30,7 @@ from tests.pipelines.rounds import (
     SHUT,
     STILL,
     champion,
+    champion_of,
     deep_champion,
     files_of,
     later,
@@ -32,9 +38,11 @@ from tests.pipelines.rounds import (
     settled,
     settled_champion,
     teaching,
+    turned,
 )
-from tests.pipelines.tiny import SPAN, loans
+from tests.pipelines.tiny import SPAN, loans, tiny_recipe
 
+STAYS = ("incumbent", "scenario", "keep", "refresh", "gates")
 WRITTEN = ["bundle", "refresh.json", "work"]
 
 
@@ -50,6 +58,7 @@ def test_an_accepted_round_makes_a_new_bundle(tmp_path):
     bundle, verdict = refresh(champion(), later_data(), out=tmp_path, config=QUICK, gates=OPEN, seed=5)
     assert verdict["accepted"]
     assert verdict["rows"] == 600
+    assert verdict["judged"] == "newest"
     assert verdict["left_out"] == {"unlabelled": 0, "older": 0, "immature": 0}
     assert verdict["replayed"] > 600
     assert verdict["drift"][0]["psi"] >= verdict["drift"][-1]["psi"] > 0
@@ -69,14 +78,13 @@ def test_the_manifest_tells_where_a_bundle_comes_from(tmp_path):
     assert facts["lineage"] == ["distill", "reteach"]
     assert facts["parent"] == before.digest
     assert facts["seed"] == 5
-    assert facts["newest"] == str(max(later()["decided"].to_list()))
+    # The newest that it was taught: the judges, which are newer, may teach a later round.
+    assert past["newest"] < facts["newest"] < str(max(later()["decided"].to_list()))
     assert facts["data"] != past["data"]
     assert facts["seen"][:-1] == past["seen"]
-    assert {key: facts[key] for key in ("incumbent", "scenario", "keep")} == {
-        key: past[key] for key in ("incumbent", "scenario", "keep")
-    }
+    assert {key: facts[key] for key in STAYS} == {key: past[key] for key in STAYS}
     assert first.schema == before.schema
-    next_ = later_data(seed=9, round_=2)
+    next_ = turned(seed=9, round_=2)
     second, verdict = refresh(first.folder, next_, out=tmp_path / "two", config=QUICK, gates=OPEN)
     assert verdict["accepted"]
     assert second.manifest.facts["lineage"] == ["distill", "reteach", "reteach"]
@@ -93,7 +101,7 @@ def test_the_wait_for_outcomes_only_grows(tmp_path):
     bundle, verdict = refresh(settled_champion(), new, out=tmp_path, config=QUICK, gates=OPEN)
     assert verdict["left_out"]["unlabelled"] > 0 < verdict["left_out"]["immature"]
     assert bundle.manifest.facts["outcome_wait"] == past["outcome_wait"] == 365 * 86_400_000_000
-    # The newest row that taught or judged, not the newest of the file: the others come again when they are ripe.
+    # The newest row that taught, not the newest of the file: the others come again when they are ripe.
     newest = bundle.manifest.facts["newest"]
     assert past["newest"] < newest < str(max(new["decided"].to_list()))
 
@@ -115,14 +123,88 @@ def test_a_refused_round_copies_the_champion_byte_for_byte(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
 
 
-def test_a_round_in_the_champions_own_folder(tmp_path):
-    shutil.copytree(champion(), tmp_path / "bundle")
-    kept, _ = refresh(tmp_path / "bundle", later_data(), out=tmp_path, config=STILL, gates=SHUT)
-    assert files_of(kept.folder) == files_of(champion())
-    replaced, _ = refresh(tmp_path / "bundle", later_data(), out=tmp_path, config=QUICK, gates=OPEN)
-    assert replaced.folder == tmp_path / "bundle"
-    assert replaced.manifest.facts["parent"] == Bundle.load(champion()).digest
-    assert sorted(path.name for path in tmp_path.iterdir()) == WRITTEN
+@pytest.mark.parametrize(
+    ("place", "out"),
+    [("bundle", "."), ("bundle", "way/.."), ("bundle", "link"), ("bundle", "bundle"), ("work/taught", ".")],
+)
+def test_a_round_in_the_champions_own_folder_is_refused(tmp_path, place, out):
+    """Cut between two renames it would leave no champion, and the steps of the run that made it would go."""
+    shutil.copytree(champion(), tmp_path / place)
+    (tmp_path / "work").mkdir(exist_ok=True)
+    (tmp_path / "work" / "plan.json").write_text("{}")
+    (tmp_path / "way").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    before = files_of(tmp_path)
+    with pytest.raises(OutputError, match=r"is the champion's own place\. Give another folder with --out"):
+        refresh(tmp_path / place, later_data(), out=tmp_path / out, config=QUICK, gates=OPEN)
+    assert files_of(tmp_path) == before
+
+
+def test_a_newcomer_that_gains_nothing_does_not_replace_the_champion(tmp_path):
+    """Gates ask only that nothing is lost; a newcomer that answers as the champion does passes them."""
+    bundle, verdict = refresh(champion(), later_data(), out=tmp_path, config=STILL, gates=OPEN)
+    assert [gate["verdict"] for gate in verdict["gates"]] == ["passed", "passed"]
+    assert all(gate["value"] <= 0 for gate in verdict["gates"])
+    assert verdict["reason"].startswith("The champion stays: nothing was gained. AUC ")
+    assert files_of(bundle.folder) == files_of(champion())
+
+
+@pytest.mark.parametrize(
+    ("auc", "ks", "kept"), [(0.0, 0.0, False), (-0.001, -0.001, False), (0.001, -0.001, True), (-0.001, 0.001, True)]
+)
+def test_a_gain_in_either_measure_is_one(auc, ks, kept):
+    found = [GateResult(name, Verdict.PASSED, value, -0.01, 0.01, -0.02) for name, value in (("auc", auc), ("ks", ks))]
+    assert gained(found) is kept
+
+
+def test_a_round_is_taught_and_judged_as_the_recipe_says(tmp_path):
+    asked = ("refresh.teach.training.epochs=2", "refresh.min_rows=60", "refresh.teach.replay=0.5")
+    place = champion_of(tmp_path / "run", *asked, "gates.allow_not_proven=false", "gates.auc_margin=-0.02")
+    recipe = tiny_recipe(*asked, "gates.allow_not_proven=false", "gates.auc_margin=-0.02")
+    before = Bundle.load(place)
+    assert refresh_settings(before) == recipe.refresh
+    assert gate_settings(before) == recipe.gates
+    with pytest.raises(DataError, match="needs at least 60 rows"):
+        refresh(place, later(55), out=tmp_path / "few")
+    # What the rows do not prove is refused, round after round.
+    _, verdict = refresh(place, later(200), out=tmp_path / "one")
+    assert [gate["margin"] for gate in verdict["gates"]] == [-0.02, -1.0]
+    assert verdict["gates"][0]["verdict"] == "not_proven"
+    assert not verdict["accepted"]
+    assert verdict["reason"].startswith("The champion stays: AUC ")
+    after, verdict = refresh(place, turned(), out=tmp_path / "two", method="all")
+    assert verdict["accepted"]
+    assert {key: after.manifest.facts[key] for key in ("refresh", "gates")} == {
+        key: before.manifest.facts[key] for key in ("refresh", "gates")
+    }
+    plan = json.loads((tmp_path / "two" / "work" / "plan.json").read_text())
+    assert (plan["config"]["teach"]["method"], plan["config"]["teach"]["training"]["epochs"]) == ("all", 2)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"gates": {"allow_not_proven": "no"}},
+        {"gates": {"auc_margin": 3}},
+        {"gates": [1]},
+        {"refresh": {"teach": {"methods": "all"}}},
+        {"refresh": {"teach": {"training": {"epochs": 0}}}},
+        {"refresh": None},
+    ],
+)
+def test_damaged_settings_of_a_bundle_are_refused(tmp_path, facts):
+    place = shutil.copytree(champion(), tmp_path / "bundle")
+    Manifest.of(place, {**Manifest.read(place).facts, **facts}).write(place)
+    with pytest.raises(BundleError, match="how its rounds are taught and judged"):
+        refresh(place, later(), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bundle_that_does_not_say_is_taught_by_the_defaults():
+    bundle = Bundle.load(champion())
+    facts = {key: value for key, value in bundle.manifest.facts.items() if key not in ("refresh", "gates")}
+    silent = replace(bundle, manifest=replace(bundle.manifest, facts=facts))
+    assert (refresh_settings(silent), gate_settings(silent)) == (RefreshConfig(), GateConfig())
 
 
 @pytest.mark.parametrize(
@@ -179,7 +261,7 @@ def test_other_things_are_not_replaced(tmp_path):
 @pytest.mark.parametrize("method", ["all", "lora", "freeze", "lora+freeze", "auto"])
 def test_each_method_teaches_what_it_says(tmp_path, method):
     before = LeanModel.load(deep_champion() / TRAINING)
-    bundle, verdict = refresh(deep_champion(), later(), out=tmp_path, config=teaching(method), gates=OPEN)
+    bundle, verdict = refresh(deep_champion(), turned(), out=tmp_path, config=teaching(method), gates=OPEN)
     after, told = LeanModel.load(bundle.folder / TRAINING), verdict["tuning"]
     assert told["depth"] == 6
     adapted, frozen = "lora" in method or method == "auto", "freeze" in method or method == "auto"
@@ -200,7 +282,7 @@ def test_an_adapter_learns_on_and_its_base_stays_through_the_rounds(tmp_path):
     base = network_digest(LeanModel.load(deep_champion() / TRAINING).network)
     place, digests, shelf = deep_champion(), [], tmp_path / "shelf"
     for round_, name in ((1, "jan"), (2, "feb")):
-        new = later(round_=round_, seed=20 + round_)
+        new = turned(round_=round_, seed=20 + round_)
         bundle, _ = refresh(place, new, out=tmp_path / name, config=teaching("lora"), gates=OPEN)
         model = LeanModel.load(bundle.folder / TRAINING)
         network, adapter = model.foundation
@@ -281,4 +363,5 @@ def test_files_with_outcomes_as_numbers_refresh_as_well(tmp_path):
     later().write_csv(rows)
     bundle, verdict = refresh(champion(), rows, out=tmp_path / "out", config=QUICK, gates=OPEN)
     assert verdict["replayed"] > 0
-    assert bundle.manifest.facts["newest"] == str(max(later()["decided"].to_list()))
+    past = Bundle.load(champion()).manifest.facts["newest"]
+    assert past < bundle.manifest.facts["newest"] < str(max(later()["decided"].to_list()))

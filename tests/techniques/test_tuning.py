@@ -106,7 +106,7 @@ def test_what_lora_made_is_saved_and_loaded(tmp_path):
 def test_a_second_round_goes_on_with_the_adapter_on_the_same_base(tmp_path):
     first = lean(adapted())
     first.save(tmp_path)
-    second = lora(adapter=LoraSettings(rank=2)).apply(adapted(), bench(seed=6))
+    second = lora().apply(adapted(), bench(seed=6))
     by_file = lora().apply(replace(adapted(), model=LeanModel.load(tmp_path)), bench(seed=6))
     after = lean(second)
     assert first.adapter is not None
@@ -116,6 +116,28 @@ def test_a_second_round_goes_on_with_the_adapter_on_the_same_base(tmp_path):
     assert after.adapter.digest != first.adapter.digest
     assert second.lineage == ("distill", "lora", "lora")
     assert np.array_equal(lean(by_file).predict(ROWS), after.predict(ROWS))
+
+
+def test_other_settings_make_an_adapter_of_their_own_on_the_network_as_it_answers():
+    first = lean(adapted())
+    after = lean(lora(adapter=LoraSettings(rank=2)).apply(adapted(), bench(seed=6)))
+    assert after.adapter is not None
+    assert after.adapter.settings["r"] == 2
+    assert after.base is first.network
+
+
+def test_inputs_that_have_drifted_make_a_yielding_tuning_teach_everything():
+    start = Candidate(FEATURES, lean_model(preset="tiny"))
+    strict = Tuning(LoraSettings(), FreezeConfig(drift=1e-9), SHORT, ONCE, yields=True)
+    rows = book(300, seed=31)
+    moved = replace(rows, frame=rows.frame.with_columns(pl.col("income") * 20))
+    after = lean(tuned(start, bench(), strict, name="auto", new=moved, older=train_rows()))
+    assert (after.base, after.adapter) == (None, None)
+    told = after.tuning
+    assert told is not None
+    assert told["frontier"] == []
+    assert told["drift"][0] > 0
+    assert told["trainable"] == after.parameters
 
 
 def test_teaching_all_weights_lets_go_of_base_and_adapter():

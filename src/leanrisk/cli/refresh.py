@@ -18,22 +18,21 @@ def refresh(
         Path | None, typer.Option(help="File of older rows to replay, in place of those that the bundle keeps.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="What learns: auto, all, lora, freeze or lora+freeze; auto goes by the preset.")
-    ] = "auto",
+        str | None,
+        typer.Option(help="What learns: auto, all, lora, freeze or lora+freeze; else as the bundle's recipe says."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the round that was cut in this folder.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Teach the last champion what the newest rows say; a round that does not help leaves it unchanged."""
-    from leanrisk.core.config import configured
-    from leanrisk.pipelines.recipe import RefreshConfig
     from leanrisk.pipelines.refresh import refresh as refresh_bundle
 
     bundle, verdict = refresh_bundle(
         champion,
         data,
         out=out,
-        config=configured(RefreshConfig, {"teach": {"method": method}}, where="refresh"),
+        method=method,
         replay=replay,
         seed=seed,
         resume=resume,
@@ -52,7 +51,7 @@ def _told(verdict: dict[str, Any]) -> list[str]:
     """Return in lines what went in, what learned, and what it cost."""
     left_out = ", ".join(f"{count} {why}" for why, count in verdict["left_out"].items() if count)
     lines = [
-        f"{verdict['rows']} new rows, {verdict['replayed']} older ones at hand"
+        f"{verdict['rows']} new rows, {verdict['replayed']} older ones at hand; judges: {verdict['judged']}"
         + (f"; left out: {left_out}." * bool(left_out))
     ]
     if verdict["drift"]:

@@ -14,19 +14,22 @@ from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.threads import one_thread_each
 
 _MOST_ROWS = 1000
-"""Rows of each side that are compared: chance alone gives a PSI of 0.02 then."""
+"""Rows of each side that are compared."""
+_BINS = 10
 _BLOCK_ROWS = 256
 
 
 def state_drift(network: RiskTransformer, old: Lookups, new: Lookups) -> tuple[float, ...]:
     """Return the PSI of what enters the blocks, then of what each block makes of it: `network.depth + 1` numbers.
 
-    Compared is the mean over the tokens, column by column; the figure is the mean PSI of the columns. At most 1,000
-    rows of each side are read, spread evenly over it.
+    Compared is the mean over the tokens, column by column; the figure is the mean PSI of the columns, less what chance
+    alone makes of two samples of these sizes, (bins - 1) (1/n + 1/m), and at least 0: a few dozen new rows would look
+    drifted otherwise. At most 1,000 rows of each side are read, spread evenly over it.
     """
     sides = [_states(network, rows) for rows in (old, new)]
+    chance = (_BINS - 1) * sum(1 / max(1, side.shape[1]) for side in sides)
     return tuple(
-        float(np.mean([psi(before[:, place], after[:, place]) for place in range(before.shape[1])]))
+        max(0.0, float(np.mean([psi(before[:, k], after[:, k], _BINS) for k in range(before.shape[1])])) - chance)
         for before, after in zip(*sides, strict=True)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ _LEAST_SPREAD = 1e-6
 class TrainingLog:
     """What happened: per epoch the loss and the held-out score (minus the loss); the epoch kept; the steps taken.
 
-    `frontier` are the places of the frontier over the steps, empty where nothing was frozen; `trainable` the number of
-    weights that learned at the first step; `cached_bytes` what the frozen blocks' states take on disk.
+    `frontier` are the places of the frontier over the steps,
+    empty where nothing was frozen; `trainable` the number of weights that learned at the first step; `cached_bytes`
+    what the frozen blocks' states take on disk; `gpu_s` the seconds on the card named `gpu`, 0 on a CPU.
     """
 
     losses: tuple[float, ...]
@@ -45,6 +47,8 @@ class TrainingLog:
     frontier: tuple[Move, ...] = ()
     trainable: int = 0
     cached_bytes: int = 0
+    gpu_s: float = 0.0
+    gpu: str = ""
 
 
 class TrainingLoop:
@@ -96,6 +100,7 @@ class TrainingLoop:
 
     def run(self, progress: Progress) -> TrainingLog:
         """Train, and leave the weights of the best epoch in the network, in evaluation mode."""
+        began = time.perf_counter()
         losses: list[float] = []
         scores: list[float] = []
         best = self.average
@@ -113,8 +118,17 @@ class TrainingLoop:
         self.network.train(False)
         moves = () if self.frontier is None else tuple(self.frontier.moves)
         cached = self.prefix.cached_bytes + self.judged.cached_bytes
+        gpu = self.device.device.type != "cpu"
         return TrainingLog(
-            tuple(losses), tuple(scores), int(np.argmax(scores)) + 1, self.step, moves, trainable, cached
+            losses=tuple(losses),
+            scores=tuple(scores),
+            best_epoch=int(np.argmax(scores)) + 1,
+            steps=self.step,
+            frontier=moves,
+            trainable=trainable,
+            cached_bytes=cached,
+            gpu_s=time.perf_counter() - began if gpu else 0.0,
+            gpu=torch.cuda.get_device_name(self.device.device) if gpu else "",
         )
 
     def _learns(self, name: str) -> bool:

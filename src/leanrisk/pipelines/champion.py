@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from leanrisk.core.errors import BundleError, ModelError
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from leanrisk.core.config import configured
+from leanrisk.core.errors import BundleError, ConfigError, ModelError
+from leanrisk.evaluate.gates import GateConfig
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.shelf import BASE_FACT
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.lean_model import LeanModel
+
+T = TypeVar("T")
+
+_REFRESH, _GATES = "refresh", "gates"
+
+
+def settings_told(refresh: RefreshConfig, gates: GateConfig) -> dict[str, Any]:
+    """Return the manifest facts from which later rounds take how they teach and judge, as plain values."""
+    return {_REFRESH: asdict(refresh), _GATES: asdict(gates)}
+
+
+def refresh_settings(champion: Bundle) -> RefreshConfig:
+    """Return how the bundle's rounds are taught, the default where it does not say; raises `BundleError`."""
+    return _told(champion, _REFRESH, RefreshConfig)
+
+
+def gate_settings(champion: Bundle) -> GateConfig:
+    """Return how the bundle's rounds are judged, the default where it does not say; raises `BundleError`."""
+    return _told(champion, _GATES, GateConfig)
 
 
 def trainable(champion: Bundle, config: RefreshConfig) -> LeanModel:
@@ -38,3 +63,16 @@ def trainable(champion: Bundle, config: RefreshConfig) -> LeanModel:
             "none. Give --method auto or all, or shrink with preset = 'tiny'."
         )
     return model
+
+
+def _told(champion: Bundle, key: str, cls: type[T]) -> T:
+    values = champion.manifest.facts.get(key, {})
+    try:
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{key} must be a table: it is {values!r}.")
+        return configured(cls, values, where=key)
+    except ConfigError as error:
+        raise BundleError(
+            f"A bundle tells how its rounds are taught and judged: the manifest of '{champion.folder}' cannot be read "
+            f"({error}). Restore the bundle from its source, or shrink again."
+        ) from error

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from leanrisk.core.dataset import Dataset
+from leanrisk.core.dataset import Dataset, conform
 from leanrisk.core.errors import BundleError, DataError, Fault
 from leanrisk.core.seeding import generator
 from leanrisk.data.contract import check
 from leanrisk.data.load import load
 from leanrisk.data.maturity import matured
-from leanrisk.data.partition import drawn
+from leanrisk.data.partition import drawn, newest
 from leanrisk.data.read import read_table, to_frame
 from leanrisk.data.split import group_codes
 from leanrisk.evaluate.stability import feature_psi
@@ -37,12 +38,14 @@ _ALLOWED = ("time-one-value",)
 class NewRows:
     """New matured rows: `teach` and `judge`, which share no row; `older` rows to replay, None where none are kept.
 
-    `left_out` counts rows without an outcome, no newer than the champion's, and too young for an outcome; `drift` is
-    the PSI of the features from older to new rows, the least stable first, empty without older rows.
+    `judged` says how the judges were chosen: "newest" or "drawn". `left_out` counts rows without an outcome, no newer
+    than the champion's, and too young for an outcome; `drift` is the PSI of the features from older to new rows, the
+    least stable first, empty without older rows.
     """
 
     teach: Dataset
     judge: Dataset
+    judged: Literal["newest", "drawn"]
     older: Dataset | None
     left_out: dict[str, int]
     drift: list[dict[str, Any]]
@@ -92,13 +95,13 @@ def new_rows(
         raise DataError(_too_old(rows, facts.get("newest")))
     rows = rows.where(newer & ripe)
     _check_enough(rows, config, left_out)
-    teach, judge = _parts(rows, seed)
+    teach, judge, judged = _parts(rows, seed)
     kept = older if older is not None else load_replay(champion.folder / TRAINING, champion.schema)
     kept = None if kept is None else alongside(kept, rows)
     if kept is None or not kept.rows:
-        return NewRows(teach, judge, None, left_out, [])
+        return NewRows(teach, judge, judged, None, left_out, [])
     drift = [{"name": row["name"], "psi": round(row["psi"], 4)} for row in feature_psi(kept, rows)]
-    return NewRows(teach, judge, kept, left_out, drift[:_WORST_NAMED])
+    return NewRows(teach, judge, judged, kept, left_out, drift[:_WORST_NAMED])
 
 
 def newest_time(dataset: Dataset) -> str | float | None:
@@ -111,9 +114,17 @@ def newest_time(dataset: Dataset) -> str | float | None:
 
 
 def taught_digest(dataset: Dataset) -> str:
-    """Return the SHA-256 over features, outcomes and decision times; a bundle's schema may keep fewer features."""
-    others = (dataset.schema.target, dataset.schema.time)
-    return digest_of(dataset.frame.select([*dataset.features, *(name for name in others if name is not None)]))
+    """Return the SHA-256 over features and outcomes, 64 hex digits: the same however the rows are ordered and written.
+
+    Features are compared as models read them, since a CSV file has other dtypes than a Parquet file of the same rows.
+    """
+    names = sorted(dataset.features)
+    columns = [_plain(values) for values in conform(dataset.frame, dataset.schema).select(names)]
+    columns.append(pl.Series("", dataset.labels).fill_nan(None))
+    rows = np.sort(pl.DataFrame(columns).hash_rows(seed=0).to_numpy())
+    digest = hashlib.sha256("\0".join(names).encode())
+    digest.update(rows.tobytes())
+    return digest.hexdigest()
 
 
 def joined(first: Dataset, second: Dataset | None) -> Dataset:
@@ -140,9 +151,9 @@ def _newer(rows: Dataset, known: object) -> npt.NDArray[np.bool_]:
 
 
 def _check_enough(rows: Dataset, config: RefreshConfig, left_out: dict[str, int]) -> None:
-    bads = int((rows.labels == 1).sum())
-    if rows.rows >= config.min_rows and min(bads, rows.rows - bads) >= _LEAST_OF_EACH:
+    if rows.rows >= config.min_rows and _fewest(rows) >= _LEAST_OF_EACH:
         return
+    bads = int((rows.labels == 1).sum())
     raise DataError(
         Fault(
             "too-few-new-rows",
@@ -154,7 +165,51 @@ def _check_enough(rows: Dataset, config: RefreshConfig, left_out: dict[str, int]
     )
 
 
-def _parts(rows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+def _plain(values: pl.Series) -> pl.Series:
+    if values.dtype.is_float():
+        return values.fill_nan(None)
+    return values.cast(pl.Datetime("us")) if values.dtype.is_temporal() else values
+
+
+def _parts(rows: Dataset, seed: int) -> tuple[Dataset, Dataset, Literal["newest", "drawn"]]:
+    """Return (rows that teach, rows that judge, how the judges were chosen).
+
+    The newest rows judge, so that newcomer and champion both answer for a time that neither was taught; where they
+    are too few, or there is one time only, judges are drawn. Raises `DataError` as `_drawn` does.
+    """
+    recent = _newest(rows)
+    if recent is not None:
+        teach, judge = rows.where(~recent), rows.where(recent)
+        if all(_fewest(part) >= _LEAST_OF_EACH for part in (teach, judge)):
+            return teach, judge, "newest"
+    return *_drawn(rows, seed), "drawn"
+
+
+def _newest(rows: Dataset) -> npt.NDArray[np.bool_] | None:
+    """Return a mask of the newest 30 % of the rows, None where there is one time only; equal times stay together.
+
+    A group stands where its latest row does.
+    """
+    if rows.schema.time is None:
+        return None
+    times = rows.frame[rows.schema.time].rank("dense").cast(pl.Int64)
+    groups = group_codes(rows)
+    if groups is not None:
+        times = pl.DataFrame({"time": times, "group": groups}).select(pl.col("time").max().over("group"))["time"]
+    if times.n_unique() < 2:
+        return None
+    judges, _ = newest(times.to_numpy(), np.arange(rows.rows), _JUDGES)
+    found = np.zeros(rows.rows, dtype=np.bool_)
+    found[judges] = True
+    return found
+
+
+def _fewest(rows: Dataset) -> int:
+    bads = int((rows.labels == 1).sum())
+    return min(bads, rows.rows - bads)
+
+
+def _drawn(rows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """Return (rows that teach, rows that judge): the judges are drawn by outcome, so that both know bads.
 
     A group stands on one side as a whole; raises `DataError` where that leaves a side with one outcome only.

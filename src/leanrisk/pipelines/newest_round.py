@@ -8,6 +8,7 @@ from typing import Any
 from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Cost
 from leanrisk.pipelines.contender import Contender, asking
+from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.measure import measured
 from leanrisk.pipelines.refresh import verdict_on
@@ -75,6 +76,7 @@ def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
     try:
         with job.ledger.phase(PHASE) as phase:
             after = _taught(job, beaten, champion)
+            charge_gpu(phase, after)
     except LeanRiskError as error:
         cost, reason = job.ledger.entries[-1].cost, f"The champion stays: it could not be refreshed. {error}"
         return {"accepted": False, "reason": reason, "cost": asdict(cost), "gates": [], "done": False}

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ModelError
 from leanrisk.core.version import __version__
 from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.stability import feature_psi
+from leanrisk.pipelines.champion import settings_told
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.new_rows import newest_time, taught_digest
@@ -21,36 +23,46 @@ from leanrisk.techniques.lean_model import LeanModel
 
 
 def pack(
-    job: Job, beaten: Contender, candidate: Candidate, *, folder: Path, card: Mapping[str, Any], parent: str = ""
+    job: Job,
+    beaten: Contender,
+    candidate: Candidate,
+    *,
+    taught: Dataset,
+    folder: Path,
+    card: Mapping[str, Any],
+    parent: str = "",
 ) -> Bundle:
     """Write the candidate's bundle to `folder` and return it, loaded and checked.
 
-    Its manifest names the data, the recipe's name, the seed and the lineage; `parent` is the digest of the champion
-    that a refresh started from.
+    `taught`: the rows that the candidate learned from; later rounds replay some of them, and take what is newer as new.
+    The manifest names the data, the recipe's name, the seed and the lineage, and how later rounds are taught and
+    judged; `parent` is the digest of the champion that a refresh started from.
     """
     model = candidate.model
     if not isinstance(model, LeanModel):
         raise ModelError(f"A bundle holds a lean model: this candidate's is of kind '{model.kind}'. Shrink it first.")
-    train = job.parts.train
+    taught, whole = (rows.keeping(candidate.features) for rows in (taught, job.dataset))
     facts = {
         "leanrisk": __version__,
         "scenario": job.recipe.name,
         "seed": job.seed,
         "data": job.digest,
-        "seen": [taught_digest(job.dataset.keeping(candidate.features))],
+        # The file that the run was given is refused as well as the rows that it taught: it holds these.
+        "seen": [taught_digest(taught), taught_digest(whole)],
         "lineage": list(candidate.lineage),
         "precision": candidate.precision,
         "parent": parent,
-        "newest": newest_time(train),
-        "outcome_wait": outcome_wait(train),
+        "newest": newest_time(taught),
+        "outcome_wait": outcome_wait(taught),
         "keep": job.recipe.refresh.keep,
+        **settings_told(job.recipe.refresh, job.recipe.gates),
         "incumbent": {"kind": beaten.model.kind, "params": beaten.params, "rounds": beaten.rounds},
     }
-    stability = {row["name"]: row["psi"] for row in feature_psi(train, job.parts.valid)}
+    stability = {row["name"]: row["psi"] for row in feature_psi(job.parts.train, job.parts.valid)}
 
     def training(place: Path) -> None:
         model.save(place)
-        save_replay(place, train.keeping(candidate.features), keep=job.recipe.refresh.keep, seed=job.seed)
+        save_replay(place, taught, keep=job.recipe.refresh.keep, seed=job.seed)
 
     return write_bundle(
         folder,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from leanrisk.core.config import configured
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import ConfigError
+from leanrisk.core.errors import ConfigError, OutputError
 from leanrisk.core.files import replacing_folder, writable_folder, write_json
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.version import __version__
@@ -19,9 +20,10 @@ from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, judge
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt import load_gbdt
 from leanrisk.models.gbdt_fit import refit_gbdt
-from leanrisk.pipelines.champion import trainable
+from leanrisk.pipelines.champion import gate_settings, refresh_settings, trainable
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.contender import asking, reading_of
+from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, digest_of
 from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time, taught_digest
 from leanrisk.pipelines.publishing import replace_bundle
@@ -30,9 +32,10 @@ from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import Bundle, check_replaceable, write_bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.reteach import Reteach
 
 _SILENT = Silent()
-_TEACHER, _TAUGHT, _ASIDE = "teacher", "taught", "outcome"
+_WORK, _TEACHER, _TAUGHT, _ASIDE = "work", "teacher", "taught", "outcome"
 _PHASES = ("refresh: teacher", "refresh: teach")
 
 
@@ -43,6 +46,7 @@ def refresh(
     out: Path | str,
     config: RefreshConfig | None = None,
     gates: GateConfig | None = None,
+    method: str | None = None,
     replay: Any = None,
     seed: int = 0,
     resume: bool = False,
@@ -50,19 +54,25 @@ def refresh(
 ) -> tuple[Bundle, dict[str, Any]]:
     """Return the bundle that stays after a round on new rows, written to `out/bundle`, and the verdict.
 
-    `data`: a file, table or `Dataset` of new rows; `replay`: older ones, in place of those that the bundle keeps. 30 %
-    of the new rows judge, the others teach. A round that does not help leaves the champion's bundle unchanged and says
+    `data`: a file, table or `Dataset` of new rows; `replay`: older ones, in place of those that the bundle keeps. The
+    newest 30 % of the new rows judge, the others teach. `config` and `gates` are the bundle's own where they are None;
+    `method` replaces the one of `config`. A round that does not help leaves the champion's bundle unchanged and says
     so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
     for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `ModelError` for one
-    that cannot be taught this way, `OutputError` where something other than a bundle stands in its place; nothing is
-    written then.
+    that cannot be taught this way, `ConfigError` for an unknown method, `OutputError` where the champion itself or
+    something other than a bundle stands in its place; nothing is written then.
     """
-    champion, config = Bundle.load(bundle), config or RefreshConfig()
+    champion = Bundle.load(bundle)
+    _check_apart(champion, Path(out))
+    config, gates = config or refresh_settings(champion), gates or gate_settings(champion)
+    if method is not None:
+        teach = configured(Reteach, {"method": method}, where="refresh.teach", over=config.teach)
+        config = replace(config, teach=teach)
     model = trainable(champion, config)
     dataset = new_dataset(champion, data)
-    older = None if replay is None else new_dataset(champion, replay).labelled
-    rows = new_rows(champion, dataset, config, older=older, seed=seed)
-    round_ = _Round.open(champion, model, rows, dataset, config, gates or GateConfig(), Path(out), seed, resume)
+    given = None if replay is None else new_dataset(champion, replay).labelled
+    rows = new_rows(champion, dataset, config, older=given, seed=seed)
+    round_ = _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
     return round_.carried_out(progress)
 
 
@@ -107,7 +117,7 @@ class _Round:
             "gates": asdict(gates),
             "seed": seed,
         }
-        checkpoint = Checkpoint(out / "work", identity, resume=resume)
+        checkpoint = Checkpoint(out / _WORK, identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         digests = digest, taught_digest(dataset)
         return cls(champion, model, rows, digests, config, gates, out, seed, checkpoint, ledger)
@@ -136,7 +146,7 @@ class _Round:
         if facts is not None:
             return Candidate(before.features, LeanModel.load(place), lineage=tuple(facts["lineage"]))
         teacher = self._teacher()
-        with self.ledger.phase(_PHASES[1]):
+        with self.ledger.phase(_PHASES[1]) as phase:
             bench = Bench(
                 train=self.rows.teach,
                 valid=self.rows.judge,
@@ -146,6 +156,7 @@ class _Round:
                 progress=progress,
             )
             after = self.config.teach.apply(before, bench, older=self.rows.older, cache=self._frozen)
+            charge_gpu(phase, after)
         if isinstance(after.model, LeanModel):
             after.model.save(place)
         self.checkpoint.finish(_TAUGHT, {"lineage": list(after.lineage)})
@@ -184,6 +195,7 @@ class _Round:
             "accepted": kept,
             "reason": reason,
             "rows": self.rows.rows,
+            "judged": self.rows.judged,
             "left_out": self.rows.left_out,
             "replayed": 0 if self.rows.older is None else self.rows.older.rows,
             "drift": self.rows.drift,
@@ -195,8 +207,6 @@ class _Round:
     def _put_in_place(self, after: Candidate, verdict: Mapping[str, Any]) -> Bundle:
         """Return the bundle that stays, moved to its place when it is whole."""
         place, aside = self.out / BUNDLE, self.checkpoint.folder / _ASIDE
-        if not verdict["accepted"] and place.resolve() == self.champion.folder.resolve():
-            return self.champion
         # A round that was cut while it wrote has left half a bundle there.
         shutil.rmtree(aside, ignore_errors=True)
         made = aside / BUNDLE
@@ -221,7 +231,8 @@ class _Round:
             "seen": [*past.get("seen", ()), self.digests[1]],
             "seed": self.seed,
             "leanrisk": __version__,
-            "newest": newest_time(joined(self.rows.teach, self.rows.judge)),
+            # Judges were not taught: a later file that holds them may teach them.
+            "newest": newest_time(self.rows.teach),
             "outcome_wait": max(waits, default=None),
             "keep": keep,
             "lineage": list(after.lineage),
@@ -247,11 +258,34 @@ class _Round:
 def verdict_on(
     before: Candidate, after: Candidate, rows: Dataset, gates: GateConfig, seed: int
 ) -> tuple[bool, str, tuple[GateResult, ...]]:
-    """Return whether `after` replaces `before`, why, and the gates that say so, judged on `rows`."""
+    """Return whether `after` replaces `before`, why, and the gates that say so, judged on `rows`.
+
+    Gates only ask that nothing is lost. A newcomer that passes them must also be better in AUC or in KS, by point
+    estimate: a model that gains nothing is not worth a deployment.
+    """
     scores = (candidate.model.predict(rows.frame) for candidate in (before, after))
     results = judge(rows.labels, *scores, config=gates, seed=seed)
     kept, reason = accepted(results, gates)
-    return kept, reason if kept else f"The champion stays: {reason}", results
+    if not kept:
+        return False, f"The champion stays: {reason}", results
+    if not gained(results):
+        return False, f"The champion stays: nothing was gained. {reason}", results
+    return True, reason, results
+
+
+def gained(gates: Sequence[GateResult]) -> bool:
+    """Return whether a newcomer is better than the champion in AUC or in KS, by point estimate."""
+    return any(gate.value > 0 for gate in gates)
+
+
+def _check_apart(champion: Bundle, out: Path) -> None:
+    """Raise `OutputError` where a round would write over its champion, into it, or over the steps that hold it."""
+    folder, place = champion.folder.resolve(), (out / BUNDLE).resolve()
+    if place.is_relative_to(folder) or folder.is_relative_to((out / _WORK).resolve()):
+        raise OutputError(
+            f"A round leaves its champion as it is: '{place}' is the champion's own place. Give another folder with "
+            "--out, and deploy the bundle that it writes there."
+        )
 
 
 def _copied(champion: Bundle, folder: Path) -> None:

@@ -56,7 +56,9 @@ def run_recipe(
     with published(job) as folder:
         if isinstance(end.candidate.model, LeanModel):
             card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
-            pack(job, beaten, end.candidate, folder=folder / BUNDLE, card=card)
+            # A round that was refused has taught the champion nothing: the newest rows are still news to it.
+            taught = job.parts.train if round_.accepted else champion.older
+            pack(job, beaten, end.candidate, taught=taught, folder=folder / BUNDLE, card=card)
         with replacing(folder / "scores.parquet") as part:
             score_table(found).write_parquet(part)
         write_json(folder / "evidence.json", evidence)

@@ -15,6 +15,7 @@ from leanrisk.cost.ledger import Entry
 from leanrisk.evaluate.gates import GateResult, accepted, judge
 from leanrisk.models.incumbent import Incumbent
 from leanrisk.pipelines.contender import Contender, contender, newest_slice
+from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, Job
 from leanrisk.pipelines.measure import measured
 from leanrisk.pipelines.packing import pack
@@ -90,7 +91,8 @@ def shrink(
     if done.model is None:
         replace_bundle(job.out, None, aside=job.checkpoint.folder)
         return None
-    return pack(job, beaten, done.candidate, folder=job.out / BUNDLE, card={"steps": list(done.steps)})
+    card = {"steps": list(done.steps)}
+    return pack(job, beaten, done.candidate, taught=done.older, folder=job.out / BUNDLE, card=card)
 
 
 def shrunk(job: Job, beaten: Contender) -> Shrunk:
@@ -145,6 +147,7 @@ class _Fold:
             bench, rival = self._prepared()
             with self.job.ledger.phase(f"shrink: {step.label}") as phase:
                 after = technique(step.technique, step.settings).apply(self.candidate, bench)
+                charge_gpu(phase, after)
         except LeanRiskError as error:
             entry: Entry = self.job.ledger.entries[-1]
             reason = f"The technique could not be applied: {error}"

@@ -76,6 +76,8 @@ class Distill:
             rows=rows.rows,
             copies=self.classroom.copies if bench.teacher.ask else 0,
             pretrained=origin,
+            gpu_s=round(log.gpu_s, 3),
+            gpu=log.gpu,
         )
         lineage = (*candidate.lineage, self.name)
         return replace(candidate, features=features, model=model, precision="fp32", lineage=lineage)

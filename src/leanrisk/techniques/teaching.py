@@ -106,6 +106,11 @@ def teach(
         lessons.append(_lesson(encoder, learned, scale, teacher.margins[~chosen]))
     if classroom.copies and teacher.ask is not None:
         lessons.append(_opinions(encoder, learned, teacher.ask, classroom, scale, seed=seed, objective=objective))
+    if not lessons and teacher.ask is not None:
+        raise ModelError(
+            "A teacher that has seen the rows can only be asked about perturbed copies of them: classroom.copies is 0. "
+            "Set it to 1 or more."
+        )
     if not lessons:
         raise ModelError("A teacher must have opinions: this one has no scores and cannot be asked. Name another.")
     lesson = _joined(lessons)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
@@ -15,6 +16,7 @@ from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.state_drift import lowered, state_drift
 from leanrisk.models.training import plain_network
 from leanrisk.models.training_config import TrainingConfig
+from leanrisk.models.training_loop import TrainingLog
 from leanrisk.techniques.base import Bench, Candidate
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
@@ -45,6 +47,15 @@ class LoraSettings:
             raise ConfigError(f"lora.learning_rate must lie in (0, 1): it is {self.learning_rate}. Correct it.")
         if not self.targets:
             raise ConfigError("lora.targets must name a projection, such as 'query_key_value': it is empty. Name one.")
+
+    def made(self, adapter: Adapter) -> bool:
+        """Return whether the adapter has this rank, scale and place."""
+        told = adapter.settings
+        return (told["r"], told["lora_alpha"], list(told["target_modules"])) == (
+            self.rank,
+            self.alpha,
+            sorted(self.targets),
+        )
 
 
 @dataclass(frozen=True)
@@ -79,16 +90,17 @@ def tuned(
 ) -> Candidate:
     """Return the candidate with its lean model taught on the bench's rows, calibrated and exported anew.
 
-    An adapter that the model has learns on; its base stays as it is. Where `new` and `older` rows are given, the
-    frontier starts no higher than the drift between them allows. `cache`: folder for the states of frozen blocks. The
-    lineage gains `name`. Raises `ModelError` for a model that is not lean, or has nothing that an adapter could sit on.
+    An adapter that the model has learns on, where it has the settings asked for; its base stays as it is. Where `new`
+    and `older` rows are given, the frontier starts no higher than the drift between them allows. `cache`: folder for
+    the states of frozen blocks. The lineage gains `name`. Raises `ModelError` for a model that is
+    not lean, or has nothing that an adapter could sit on.
     """
     champion = _lean(candidate, name)
     link = champion.calibration.link
     scale = Scale(champion.calibration.intercept, champion.calibration.slope) if link == "identity" else Scale()
     freeze, drifts, moves = _frontier(champion, tuning.freeze, new, older)
     if tuning.yields and tuning.freeze is not None and drifts and drifts[0] > tuning.freeze.drift:
-        tuning, freeze = replace(tuning, lora=None, freeze=None), None
+        tuning, freeze, moves = replace(tuning, lora=None, freeze=None), None, []
     network, finished = _student(champion, tuning.lora, seed=bench.seed)
     log = teach(
         network,
@@ -105,14 +117,6 @@ def tuned(
         progress=bench.progress,
     )
     learned, base, adapter = finished()
-    facts = {
-        "rows": bench.train.rows,
-        "steps": log.steps,
-        "trainable": log.trainable,
-        "drift": [round(drift, 4) for drift in drifts],
-        "frontier": [asdict(move) for move in (*moves, *log.frontier[1:])],
-        "cached_bytes": log.cached_bytes,
-    }
     model = LeanModel.exported(
         champion.encoder,
         learned,
@@ -120,9 +124,23 @@ def tuned(
         like=bench.valid.frame,
         base=base,
         adapter=adapter,
-        **{**champion.facts, "tuning": facts},
+        **{**champion.facts, "tuning": _facts(log, bench.train, drifts, moves)},
     )
     return replace(candidate, model=model, lineage=(*candidate.lineage, name))
+
+
+def _facts(log: TrainingLog, rows: Dataset, drifts: Sequence[float], moves: Sequence[Move]) -> dict[str, Any]:
+    """Return what a tuning did, as plain values (see `LeanModel.tuning`)."""
+    return {
+        "rows": rows.rows,
+        "steps": log.steps,
+        "trainable": log.trainable,
+        "drift": [round(drift, 4) for drift in drifts],
+        "frontier": [asdict(move) for move in (*moves, *log.frontier[1:])],
+        "cached_bytes": log.cached_bytes,
+        "gpu_s": round(log.gpu_s, 3),
+        "gpu": log.gpu,
+    }
 
 
 def _lean(candidate: Candidate, what: str) -> LeanModel:
@@ -145,7 +163,10 @@ def _student(champion: LeanModel, lora: LoraSettings | None, *, seed: int) -> tu
         network = copy.deepcopy(champion.network)
         return network, lambda: (network, None, None)
     base, adapter = champion.foundation
-    start = adapter or _fresh_adapter(champion, lora, seed=seed)
+    if adapter is None or not lora.made(adapter):
+        # Other settings need an adapter of their own, on the network as it answers now.
+        base, adapter = champion.network, _fresh_adapter(champion, lora, seed=seed)
+    start = adapter
     wrapped = start.attached(base)
 
     def finished() -> tuple[RiskTransformer, RiskTransformer, Adapter]:
