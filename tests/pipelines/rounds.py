@@ -53,6 +53,7 @@ def teaching(
 
 
 QUICK = teaching()
+EAGER = teaching(learning_rate=1e-2, epochs=4)
 STILL = teaching(learning_rate=1e-9)
 
 

@@ -217,8 +217,9 @@ def test_judges_are_drawn_where_the_newest_rows_do_not_suffice(timeless):
     assert round_of(timeless, later()).judged == "drawn"
     assert round_of(champion(), later().with_columns(decided=pl.lit(dt.date(2023, 1, 1)))).judged == "drawn"
     frame = later(2000, seed=2)
-    last = frame.tail(600)
-    for few in (frame.head(1400).vstack(last.filter(bad=0)), frame.filter(bad=0).head(500).vstack(last)):
+    no_bads_late = frame.head(800).vstack(frame.tail(1200).filter(bad=0))
+    no_bads_early = frame.head(1400).filter(bad=0).vstack(frame.tail(300))
+    for few in (no_bads_late, no_bads_early):
         found = round_of(champion(), few)
         assert found.judged == "drawn"
         assert min(min(part.labels.sum(), (1 - part.labels).sum()) for part in (found.teach, found.judge)) >= 3

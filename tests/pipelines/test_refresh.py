@@ -25,6 +25,7 @@ from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf
 from leanrisk.techniques.lean_model import ADAPTER, LeanModel
 from tests.pipelines.rounds import (
+    EAGER,
     OPEN,
     QUICK,
     SHUT,
@@ -85,7 +86,7 @@ def test_the_manifest_tells_where_a_bundle_comes_from(tmp_path):
     assert {key: facts[key] for key in STAYS} == {key: past[key] for key in STAYS}
     assert first.schema == before.schema
     next_ = turned(seed=9, round_=2)
-    second, verdict = refresh(first.folder, next_, out=tmp_path / "two", config=QUICK, gates=OPEN)
+    second, verdict = refresh(first.folder, next_, out=tmp_path / "two", config=EAGER, gates=OPEN)
     assert verdict["accepted"]
     assert second.manifest.facts["lineage"] == ["distill", "reteach", "reteach"]
     assert second.manifest.facts["parent"] == first.digest
@@ -158,27 +159,29 @@ def test_a_gain_in_either_measure_is_one(auc, ks, kept):
 
 
 def test_a_round_is_taught_and_judged_as_the_recipe_says(tmp_path):
-    asked = ("refresh.teach.training.epochs=2", "refresh.min_rows=60", "refresh.teach.replay=0.5")
-    place = champion_of(tmp_path / "run", *asked, "gates.allow_not_proven=false", "gates.auc_margin=-0.02")
-    recipe = tiny_recipe(*asked, "gates.allow_not_proven=false", "gates.auc_margin=-0.02")
+    teach = ("refresh.teach.training.epochs=2", "refresh.teach.training.learning_rate=1e-9", "refresh.teach.replay=0.5")
+    asked = (*teach, "refresh.min_rows=60", "gates.allow_not_proven=false", "gates.resamples=200")
+    place, recipe = champion_of(tmp_path / "run", *asked), tiny_recipe(*asked)
     before = Bundle.load(place)
     assert refresh_settings(before) == recipe.refresh
     assert gate_settings(before) == recipe.gates
     with pytest.raises(DataError, match="needs at least 60 rows"):
         refresh(place, later(55), out=tmp_path / "few")
-    # What the rows do not prove is refused, round after round.
-    _, verdict = refresh(place, later(200), out=tmp_path / "one")
-    assert [gate["margin"] for gate in verdict["gates"]] == [-0.02, -1.0]
+    # Handed on from round to round, whatever a single round was given.
+    after, verdict = refresh(place, turned(), out=tmp_path / "one", config=EAGER, gates=OPEN)
+    assert verdict["accepted"]
+    assert {name: after.manifest.facts[name] for name in STAYS} == {name: before.manifest.facts[name] for name in STAYS}
+    facts = after.manifest.facts
+    strict = {**facts, "gates": {**facts["gates"], "auc_margin": 0.0}}
+    Manifest.of(after.folder, strict).write(after.folder)
+    _, verdict = refresh(after.folder, later(round_=2), out=tmp_path / "two", method="all")
+    # What the rows do not prove is refused in every month of such a book.
     assert verdict["gates"][0]["verdict"] == "not_proven"
     assert not verdict["accepted"]
-    assert verdict["reason"].startswith("The champion stays: AUC ")
-    after, verdict = refresh(place, turned(), out=tmp_path / "two", method="all")
-    assert verdict["accepted"]
-    assert {key: after.manifest.facts[key] for key in ("refresh", "gates")} == {
-        key: before.manifest.facts[key] for key in ("refresh", "gates")
-    }
-    plan = json.loads((tmp_path / "two" / "work" / "plan.json").read_text())
-    assert (plan["config"]["teach"]["method"], plan["config"]["teach"]["training"]["epochs"]) == ("all", 2)
+    assert "too few rows to tell, and the recipe asks for proof" in verdict["reason"]
+    plan = (tmp_path / "two" / "work" / "plan.json").read_text()
+    told = json.loads(plan)["config"]["teach"]
+    assert (told["method"], told["training"]["epochs"], told["replay"]) == ("all", 2, 0.5)
 
 
 @pytest.mark.parametrize(
