@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from benchmarks.rounds import trees
 from benchmarks.rounds.champion import Effort, champion_of, incumbent_of
 from benchmarks.rounds.cohorts import Cohorts, Round, sba_cohorts, simulated_cohorts
+from benchmarks.rounds.command import champion_bundle, commanded
 from benchmarks.rounds.tunings import round_teacher, tuned
 from benchmarks.rounds.verdicts import difference, pooled
 from benchmarks.runner import Bar, Outcome
@@ -31,7 +34,7 @@ from leanrisk.techniques.reteach import Reteach
 Values = dict[str, float | int | str]
 
 _SOURCE = 0.094
-_FULL, _DEFAULT = "full_routine", "swift_refresh"
+_FULL, _DEFAULT, _COMMAND = "full_routine", "swift_in_run", "swift_command"
 _LEAN = {
     _DEFAULT: ("swift", Reteach()),
     "tiny_all_weights": ("tiny", Reteach(method="all")),
@@ -44,8 +47,9 @@ _LEAN = {
 def run(preset: str, progress: Progress) -> Outcome:
     """Return CPU-s, wall, peak RSS, adapter bytes, AUC and KS out of time, and forgetting, for each routine and round.
 
-    A lean round's cost includes fitting its teachers. Differences are against the full routine on the same test rows,
-    pooled over the rounds.
+    A lean round's cost includes fitting its teachers. `swift_in_run` is the round inside a run, which has all older
+    rows at hand; `swift_command` is `leanrisk refresh` on the last bundle and the new rows alone, its gates included;
+    the others have no gate. Differences are against the full routine on the same test rows, pooled over the rounds.
     """
     full = preset == "full"
     effort = Effort(trials=30) if full else Effort(trials=2, pretraining=1, epochs=2, copies=1, bins=48)
@@ -55,7 +59,8 @@ def run(preset: str, progress: Progress) -> Outcome:
     figures: Values = {}
     bars: list[Bar] = []
     for book in books:
-        bars += _Race.of(book, effort, progress).run(figures)
+        with tempfile.TemporaryDirectory() as folder:
+            bars += _Race.of(book, effort, progress, Path(folder)).run(figures)
     return Outcome(figures, tuple(bars))
 
 
@@ -70,11 +75,13 @@ class _Race:
     champions: dict[str, Candidate]
     start: dict[str, Candidate]
     continued: Gbdt
+    folder: Path
+    bundle: Path
     costs: dict[str, list[Cost]] = field(default_factory=dict)
     differences: dict[tuple[str, str], list[Interval]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, book: Cohorts, effort: Effort, progress: Progress) -> _Race:
+    def of(cls, book: Cohorts, effort: Effort, progress: Progress, folder: Path) -> _Race:
         beaten, _ = incumbent_of(book, effort, seed=0)
         if not isinstance(beaten.model, Gbdt):
             raise TypeError(f"the incumbent is LightGBM: this one is {beaten.model.kind}")
@@ -84,7 +91,8 @@ class _Race:
             for preset in {preset for preset, _ in _LEAN.values()}
         }
         champions = {name: start[preset] for name, (preset, _) in _LEAN.items()}
-        return cls(book, effort, progress, beaten, champions, start, beaten.model)
+        bundle = champion_bundle(start["swift"], beaten, book, folder / "champion").folder
+        return cls(book, effort, progress, beaten, champions, start, beaten.model, folder, bundle)
 
     def run(self, figures: Values) -> list[Bar]:
         models: dict[str, Model] = {}
@@ -100,6 +108,7 @@ class _Race:
         teacher, teaching = round_teacher(self.beaten, this, seed=0)
         for name in _LEAN:
             models[name] = self._lean(name, this, teacher, teaching)
+        models[_COMMAND] = self._commanded(this, figures)
         models |= {f"{preset}_left_alone": champion.model for preset, champion in self.start.items()}
         scores = {name: model.predict(this.test.frame) for name, model in models.items()}
         self._note(this, scores, figures)
@@ -137,6 +146,12 @@ class _Race:
         self.costs.setdefault(name, []).append(cost)
         return after.model
 
+    def _commanded(self, this: Round, figures: Values) -> Model:
+        self.bundle, model, cost, verdict = commanded(self.bundle, this, self.folder / this.name, self.progress)
+        self.costs.setdefault(_COMMAND, []).append(cost)
+        figures[f"{self.book.name}_round_{this.name}_{_COMMAND}_accepted"] = int(verdict["accepted"])
+        return model
+
     def _note(self, this: Round, scores: dict[str, npt.NDArray[np.float64]], figures: Values) -> None:
         labels, where = this.test.labels, f"{self.book.name}_round_{this.name}"
         figures |= {f"{where}_new_rows": this.teach.rows, f"{where}_test_rows": this.test.rows}
@@ -159,6 +174,7 @@ class _Race:
         """Note what each last model makes of old rows that nothing was taught on, less its own start's AUC there."""
         old = self.book.old
         starts: dict[str, Model] = {name: self.start[preset].model for name, (preset, _) in _LEAN.items()}
+        starts[_COMMAND] = self.start["swift"].model
         for name, model in models.items():
             before = auc(old.labels, starts.get(name, self.beaten.model).predict(old.frame))
             after = auc(old.labels, model.predict(old.frame))
@@ -188,9 +204,11 @@ class _Race:
                 figures[f"{where}_{name}_parameters"] = model.parameters
                 figures[f"{where}_{name}_trainable"] = model.tuning["trainable"] if model.tuning else 0
                 figures[f"{where}_{name}_adapter_bytes"] = model.adapter.size_bytes if model.adapter else 0
-        ks = pooled(self.differences[_DEFAULT, "ks"])
-        share = spent[_DEFAULT] / spent[_FULL]
-        return [
-            Bar.at_most(f"{where}: refresh, share of the full routine's CPU-seconds", share, _SOURCE),
-            Bar.at_least(f"{where}: lower 95 % limit of the KS difference, pooled", ks.lo, GateConfig().ks_margin),
-        ]
+        bars = []
+        for name in (_DEFAULT, _COMMAND):
+            ks, share = pooled(self.differences[name, "ks"]), spent[name] / spent[_FULL]
+            bars += [
+                Bar.at_most(f"{where}: {name}, share of the full routine's CPU-seconds", share, _SOURCE),
+                Bar.at_least(f"{where}: {name}, lower 95 % limit of the KS difference", ks.lo, GateConfig().ks_margin),
+            ]
+        return bars
