@@ -218,7 +218,7 @@ def test_judges_are_drawn_where_the_newest_rows_do_not_suffice(timeless):
     assert round_of(champion(), later().with_columns(decided=pl.lit(dt.date(2023, 1, 1)))).judged == "drawn"
     frame = later(2000, seed=2)
     no_bads_late = frame.head(800).vstack(frame.tail(1200).filter(bad=0))
-    no_bads_early = frame.head(1400).filter(bad=0).vstack(frame.tail(300))
+    no_bads_early = frame.head(1400).filter(bad=0).vstack(frame.tail(150))
     for few in (no_bads_late, no_bads_early):
         found = round_of(champion(), few)
         assert found.judged == "drawn"

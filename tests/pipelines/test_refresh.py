@@ -179,8 +179,8 @@ def test_a_round_is_taught_and_judged_as_the_recipe_says(tmp_path):
     assert verdict["gates"][0]["verdict"] == "not_proven"
     assert not verdict["accepted"]
     assert "too few rows to tell, and the recipe asks for proof" in verdict["reason"]
-    plan = (tmp_path / "two" / "work" / "plan.json").read_text()
-    told = json.loads(plan)["config"]["teach"]
+    state = json.loads((tmp_path / "two" / "work" / "state.json").read_text())
+    told = state["identity"]["config"]["teach"]
     assert (told["method"], told["training"]["epochs"], told["replay"]) == ("all", 2, 0.5)
 
 
