@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -100,7 +101,8 @@ def test_texts_of_several_lengths_need_no_padding_token_in_the_folder(tmp_path, 
     folder = saved_text_model(tmp_path, kind, padding=False)
     assert json.loads((folder / "config.json").read_text()).get("pad_token_id") is None
     model = load_text_model(folder)
-    assert model.network.config.pad_token_id == model.tokenizer.pad_token_id == 2
+    config: Any = model.network.config
+    assert config.pad_token_id == model.tokenizer.pad_token_id == 2
     with torch.no_grad():
         alone = model.network(**model.tokens(["late again"])).logits
         beside = model.network(**model.tokens(["late again", "missed loan default on time"])).logits

@@ -31,8 +31,9 @@ def configured(cls: type[T], values: Mapping[str, Any], *, where: str, over: T |
     """Return an instance of the frozen dataclass `cls` built from `values`.
 
     What `values` leaves out is as in `over`, or at its default. A table that gives some keys of a nested dataclass
-    leaves the others at what the field's own default has, which may differ from the class's. Nested dataclasses, tuples and string enums are built from their plain TOML forms. An unknown key, a missing
-    key or a value of the wrong type raises `ConfigError`, naming `where` (for example "recipe.gates").
+    leaves the others at what the field's own default has, which may differ from the class's. Nested dataclasses,
+    tuples and string enums are built from their plain TOML forms. An unknown key, a missing key or a value of the
+    wrong type raises `ConfigError`, naming `where` (for example "recipe.gates").
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
