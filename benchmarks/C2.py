@@ -38,7 +38,7 @@ _FEATURES = 114
 _BUDGET = 0.05
 _EPOCHS = {"smoke": 3, "full": 10}
 _DEPTHS = {"smoke": (0, 6, 9), "full": tuple(range(12))}
-_DEPTH_ROWS = 4_000
+_DEPTH_ROWS = 2_500
 _WHOLE, _EPOCH, _RECALL = 1 / 3, 1 / 4, 0.99
 
 
@@ -181,10 +181,8 @@ def _depths(figures: Values, taught: _Taught, depths: tuple[int, ...]) -> None:
 def _whole(figures: Values, taught: _Taught, *, epochs: int) -> list[Bar]:
     """Fine-tune in full and dynamically for the same epochs, and compare cost and recall."""
     full, dynamic = taught.full(epochs=epochs), taught.lora(epochs=epochs, freeze=FreezeConfig())
-    lora = taught.lora(epochs=epochs, freeze=None)
     labels = taught.test.labels
     scores = {"full": taught.scores(full.network), "dynamic": taught.scores(dynamic.network)}
-    scores["lora"] = taught.scores(lora.network)
     scores["champion"] = taught.scores(taught.champion.network)
     for name, found in scores.items():
         figures[f"{name}_recall"] = round(recall_at_budget(labels, found, _BUDGET), 4)
@@ -200,7 +198,6 @@ def _whole(figures: Values, taught: _Taught, *, epochs: int) -> list[Bar]:
     figures |= {
         "epochs": epochs,
         "full_cpu_s": round(full.cpu_s, 2),
-        "lora_cpu_s": round(lora.cpu_s, 2),
         "dynamic_cpu_s": round(dynamic.cpu_s, 2),
         "dynamic_frontier": " > ".join(f"{move.blocks} at step {move.step}" for move in dynamic.log.frontier),
         "dynamic_disk_mb": round(dynamic.log.cached_bytes / 2**20, 1),

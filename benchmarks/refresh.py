@@ -53,7 +53,7 @@ def run(preset: str, progress: Progress) -> Outcome:
     """
     full = preset == "full"
     effort = Effort(trials=30) if full else Effort(trials=2, pretraining=1, epochs=2, copies=1, bins=48)
-    books = [simulated_cohorts(30_000, 114) if full else simulated_cohorts(8_000, 30, first=10, last=12)]
+    books = [simulated_cohorts(24_000, 114) if full else simulated_cohorts(8_000, 30, first=10, last=12)]
     if full and (sba := sba_cohorts()) is not None:
         books.append(sba)
     figures: Values = {}

@@ -25,7 +25,7 @@ class FreezeConfig:
     most: int | None = None
     dynamic: bool = True
     checks: int = 8
-    still: float = 0.02
+    still: float = 0.05
     patience: int = 2
     cache: bool = True
     cache_mb: int = 2048
