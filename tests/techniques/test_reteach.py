@@ -195,7 +195,7 @@ def test_the_method_says_what_learns(method, preset, lora, freeze):
 
 def test_a_transformer_is_refreshed_by_an_adapter_above_a_frontier(tmp_path):
     base = lean_model(preset="tiny")
-    step = replace(QUICK, training=replace(QUICK.training, epochs=1), classroom=Classroom(copies=1))
+    step = replace(QUICK, method="auto", training=replace(QUICK.training, epochs=1), classroom=Classroom(copies=1))
     asked = turned_bench(book(300, seed=11, turned=True))
     after = step.apply(Candidate(FEATURES, base), asked, older=train_rows(), cache=tmp_path).model
     assert isinstance(after, LeanModel)
