@@ -56,7 +56,8 @@ def test_a_network_is_taught_on_a_gpu_and_comes_back(preset, freeze):
 
 @NEEDS_GPU
 def test_an_adapter_is_taught_on_a_gpu():
-    adapter = pytest.importorskip("leanrisk.models.adapter")
+    from leanrisk.models import adapter
+
     base = made_network("tiny", made_fields(4, 1, codes=0))
     start = adapter.Adapter.fresh(base, rank=4, alpha=8, seed=1)
     wrapped = start.attached(base)

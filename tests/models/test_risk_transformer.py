@@ -109,7 +109,8 @@ def test_an_unknown_preset_and_no_fields_are_refused():
 
 @PEFT_LAGS_BEHIND
 def test_lora_adapts_the_attention_and_nothing_else():
-    peft = pytest.importorskip("peft")
+    import peft
+
     network = made_network("tiny", FIELDS)
     lookups = Encoder(FIELDS).lookups(made_inputs(FIELDS, 20))
     before = logits_of(network, lookups)

@@ -177,7 +177,8 @@ def test_frozen_parts_stay_and_the_rest_learns():
 
 @PEFT_LAGS_BEHIND
 def test_an_adapter_is_taught_like_a_network():
-    peft = pytest.importorskip("peft")
+    import peft
+
     network = made_network("tiny", FIELDS)
     before = weights(network)
     settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["query_key_value"], bias="none")

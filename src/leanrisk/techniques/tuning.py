@@ -10,7 +10,7 @@ from typing import Any
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
-from leanrisk.models.adapter import Adapter
+from leanrisk.models.adapter import MOST_RANK, Adapter
 from leanrisk.models.frontier import FreezeConfig, Move
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.state_drift import lowered, state_drift
@@ -37,8 +37,8 @@ class LoraSettings:
     targets: tuple[str, ...] = ("query_key_value",)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rank <= 1024:
-            raise ConfigError(f"lora.rank must lie in 1..1024: it is {self.rank}. Choose another number.")
+        if not 1 <= self.rank <= MOST_RANK:
+            raise ConfigError(f"lora.rank must lie in 1..{MOST_RANK}: it is {self.rank}. Choose another number.")
         if not 0 < self.alpha < _MOST_ALPHA:
             raise ConfigError(
                 f"lora.alpha must lie in (0, {_MOST_ALPHA:g}): it is {self.alpha}. Choose another number."
