@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from leanrisk.core.errors import ConfigError
@@ -176,6 +176,7 @@ courses = st.integers(1, 40).flatmap(
 
 @settings(max_examples=60, deadline=None)
 @given(courses, st.integers(0, 10**6), st.sampled_from(languages()))
+@example((1, [(34, 0, ""), (37, 0, "start")]), 29056, "en")
 def test_reasons_never_overlap_nor_leave_the_chart(course, more, language):
     depth, moves = course[0], sorted(course[1], key=lambda move: move[0])
     rows = [dict(zip(("step", "blocks", "why"), move, strict=True)) for move in moves]

@@ -20,6 +20,8 @@ MARKS = {"start": "dot lean", "drift": "square worse", "still": "ring lean"}
 """Shape and class of the mark of each reason for a move; they differ in shape, as a page is often printed in grey."""
 _LABEL_LENGTH = 28
 _LINE = 17.0
+_APART = 4.0
+"""Least distance between two labels on one line: what reads as two words, and more than rounding can close."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,16 @@ def _labels(panel: Panel, moves: Sequence[Move], words: Words) -> list[Markup]:
     taken: list[tuple[float, float, float]] = []
     for place, move in enumerate(moves):
         said = shortened(words.named("move", move.why), _LABEL_LENGTH)
+        if not said.strip():
+            continue
         for x, y, anchor, kind in _spots(panel, moves, place):
             left = x - extent(said) if anchor == "end" else x
             right = left + extent(said)
-            free = all(right < start or left > end or abs(y - height) >= _LINE for start, end, height in taken)
-            if free and left > panel.x.start and right < panel.x.end:
+            clear = (
+                right + _APART < start or left > end + _APART or abs(y - height) >= _LINE
+                for start, end, height in taken
+            )
+            if all(clear) and left > panel.x.start and right < panel.x.end:
                 taken.append((left, right, y))
                 parts.append(text(x, y, said, anchor=anchor, kind=f"label {kind}"))
                 break
