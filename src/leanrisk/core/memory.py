@@ -150,7 +150,8 @@ class Memory:
     def _check_under(self) -> None:
         coarser = {entity.name: entity.under for entity in self.entities}
         known = {level for entity in self.entities for level in entity.levels}
-        for name, under in coarser.items():
+        for name, named in coarser.items():
+            under = named
             if under and under not in known:
                 raise ConfigError(f"entity '{name}': under = '{under}' is no entity of this memory. Correct it.")
             seen = [name]
