@@ -13,7 +13,7 @@ import polars as pl
 from leanrisk.core.errors import SchemaError
 from leanrisk.core.schema import Column, Kind, Role, Schema
 
-_MODEL_ROLES = (Role.FEATURE, Role.PROTECTED)
+_MODEL_ROLES = (Role.FEATURE, Role.PROTECTED, Role.MEMORY)
 _LARGEST_WHOLE = 2.0**63
 """From here on a float does not fit an integer and keeps its own text."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
+from typing import Any
 
 from leanrisk.core.errors import ConfigError
 
@@ -147,6 +148,11 @@ class Memory:
             raise ConfigError(f"Names in a memory must be unique: '{twice}' stands twice. Rename one.")
         self._check_under()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the memory as plain TOML values, defaults left out."""
+        plain: dict[str, Any] = _told(self)
+        return plain
+
     def _check_under(self) -> None:
         coarser = {entity.name: entity.under for entity in self.entities}
         known = {level for entity in self.entities for level in entity.levels}
@@ -168,6 +174,15 @@ class Memory:
         named = [name for entity in self.entities for name in entity.columns]
         named += [name for link in self.links for name in (link.source, link.target)]
         return tuple(dict.fromkeys(named))
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_told(item) for item in value]
+    if isinstance(value, Entity | Link | Memory):
+        held = {entry.name: (getattr(value, entry.name), entry.default) for entry in fields(value)}
+        return {name: _told(own) for name, (own, usual) in held.items() if usual is MISSING or own != usual}
+    return value.value if isinstance(value, StrEnum) else value
 
 
 def _check_name(name: str, what: str) -> None:

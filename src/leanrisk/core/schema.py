@@ -11,6 +11,7 @@ from typing import Any
 
 from leanrisk.core.config import configured, read_toml
 from leanrisk.core.errors import SchemaError
+from leanrisk.core.memory import PREFIX, Memory
 
 Scalar = str | int | float | bool
 
@@ -26,7 +27,10 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What a column is for. Only `feature` columns ever reach a model."""
+    """What a column is for. Only `feature` columns ever reach a model.
+
+    A `memory` column is a fact that the schema's memory computes for each row: a feature once a technique takes it in.
+    """
 
     FEATURE = "feature"
     TARGET = "target"
@@ -37,6 +41,7 @@ class Role(StrEnum):
     PROTECTED = "protected"
     EXPOST = "expost"
     SCORE = "score"
+    MEMORY = "memory"
     IGNORED = "ignored"
 
 
@@ -74,7 +79,8 @@ class Schema:
     """The columns of a table and what counts as bad; iteration order is column order.
 
     `positive` lists the target values that mean "bad", `negative` those that mean "good"; an empty `negative` means
-    every other value. Rows whose target is in neither list are unlabelled.
+    every other value. Rows whose target is in neither list are unlabelled. `memory` says which entities are remembered;
+    it needs a decision time.
     """
 
     columns: tuple[Column, ...]
@@ -82,6 +88,7 @@ class Schema:
     negative: tuple[Scalar, ...] = ()
     name: str = ""
     description: str = ""
+    memory: Memory | None = None
     by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +102,19 @@ class Schema:
             if len(holders) > 1:
                 raise SchemaError(f"A schema has at most one column of role '{role}': {', '.join(holders)}. Keep one.")
         object.__setattr__(self, "by_name", seen)
+        if self.memory is not None:
+            self._check_memory(self.memory)
+
+    def _check_memory(self, memory: Memory) -> None:
+        named = [*memory.columns, *filter(None, (memory.amount, memory.known))]
+        lost = [name for name in named if name not in self]
+        if lost:
+            raise SchemaError(f"A memory reads columns of its table: '{lost[0]}' is none. Correct [memory].")
+        if self.time is None:
+            raise SchemaError(
+                "A memory answers as of the decision time: no column has the role 'time'. Give one that role, or "
+                "remove [memory]."
+            )
 
     def __getitem__(self, name: str) -> Column:
         try:
@@ -129,19 +149,29 @@ class Schema:
         return tuple(column.name for column in self.columns if column.role is Role.FEATURE and column.kind in kinds)
 
     def keeping(self, features: Iterable[str]) -> Schema:
-        """Return the schema with every feature outside `features` set to role `ignored`."""
+        """Return the schema with these features alone: others are `ignored`, and facts of the memory are `memory`."""
         kept = set(features)
         for name in kept:
             self[name]
-        return replace(
-            self,
-            columns=tuple(
-                replace(column, role=Role.IGNORED)
-                if column.role is Role.FEATURE and column.name not in kept
-                else column
-                for column in self.columns
-            ),
-        )
+
+        def seen(column: Column) -> Column:
+            if column.role not in (Role.FEATURE, Role.MEMORY):
+                return column
+            if column.name in kept:
+                return replace(column, role=Role.FEATURE)
+            return replace(column, role=Role.MEMORY if is_fact(column.name) else Role.IGNORED)
+
+        return replace(self, columns=tuple(seen(column) for column in self.columns))
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Names of the columns that the memory computes, whether a model sees them or not, in column order."""
+        return tuple(column.name for column in self.columns if is_fact(column.name))
+
+    @property
+    def raw(self) -> Schema:
+        """The schema of the table as it comes, without the columns that the memory computes."""
+        return replace(self, columns=tuple(column for column in self.columns if not is_fact(column.name)))
 
     def with_column(self, column: Column) -> Schema:
         """Return the schema with `column` in place of the one of that name, or appended."""
@@ -174,13 +204,29 @@ class Schema:
             "positive": list(self.positive),
             **({"negative": list(self.negative)} if self.negative else {}),
             "columns": [_plain(column) for column in self.columns],
+            **({} if self.memory is None else {"memory": self.memory.to_dict()}),
         }
 
     def to_toml(self) -> str:
         """Return the schema as TOML text, one inline table per column so that a person can edit it line by line."""
-        lines = [f"{key} = {_toml(value)}" for key, value in self.to_dict().items() if key != "columns"]
-        rows = [f"  {_toml(_plain(column))}," for column in self.columns]
-        return "\n".join([*lines, "columns = [", *rows, "]", ""])
+        plain = self.to_dict()
+        columns, memory = plain.pop("columns"), plain.pop("memory", None)
+        lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
+        lines += _toml_rows("columns", columns)
+        if memory is not None:
+            lines += ["", "[memory]"]
+            for key, value in memory.items():
+                lines += _toml_rows(key, value) if key in ("entities", "links") else [f"{key} = {_toml(value)}"]
+        return "\n".join([*lines, ""])
+
+
+def is_fact(name: str) -> bool:
+    """Return whether a column of this name is computed by a memory and not read from a table."""
+    return name.startswith(PREFIX)
+
+
+def _toml_rows(key: str, rows: list[dict[str, Any]]) -> list[str]:
+    return [f"{key} = [", *(f"  {_toml(row)}," for row in rows), "]"]
 
 
 def _plain(column: Column) -> dict[str, Any]:

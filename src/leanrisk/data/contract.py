@@ -38,8 +38,11 @@ def check(frame: pl.DataFrame, schema: Schema, *, labelled: bool = True) -> tupl
 
 
 def _needed_to_score(column: Column, schema: Schema) -> bool:
-    # A date is read as days before the decision, so it needs the decision time beside it.
-    return column.role is Role.FEATURE or (column.role is Role.TIME and bool(schema.features_of(Kind.DATE)))
+    memory = schema.memory
+    if column.role is Role.FEATURE or (memory is not None and column.name in memory.columns):
+        return True
+    # A date is read as days before the decision, and a memory as of the decision: both need its time.
+    return column.role is Role.TIME and (memory is not None or bool(schema.features_of(Kind.DATE)))
 
 
 def _table_faults(frame: pl.DataFrame, schema: Schema, labelled: bool) -> Iterator[Fault]:

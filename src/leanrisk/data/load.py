@@ -28,13 +28,17 @@ def load(source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = 
         raise DataError(faults)
     absent = [column.name for column in schema.columns if column.name not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(name) for name in absent)
-    frame = frame.with_columns(_readable(frame[column.name], column) for column in schema.columns)
+    known = None if schema.memory is None else schema.memory.known
+    frame = frame.with_columns(
+        _readable(frame[column.name], column, dated=column.role in _DATED or column.name == known)
+        for column in schema.columns
+    )
     return Dataset(conform(frame, schema), schema)
 
 
-def _readable(values: pl.Series, column: Column) -> pl.Series:
+def _readable(values: pl.Series, column: Column, *, dated: bool) -> pl.Series:
     if values.dtype == pl.String:
-        if column.kind is Kind.DATE and column.role in _DATED:
+        if column.kind is Kind.DATE and dated:
             dates = parsed_dates(values)
             return values.cast(pl.Date, strict=False) if dates is None else dates
         if column.kind is Kind.NUMERIC and column.role in (Role.FEATURE, Role.PROTECTED):
