@@ -87,3 +87,16 @@ def test_an_incumbent_that_stays_is_compared_with_nothing(result):
 def test_reasons_are_shown_as_they_are_written(result):
     result["steps"] = [{"technique": "distill", "accepted": False, "reason": "AUC -0.01 [-0.02, 0.00] [bold]no[/bold]"}]
     assert "distill: not kept. AUC -0.01 [-0.02, 0.00] [bold]no[/bold]" in printed(result)
+
+
+def test_alert_figures_stand_in_the_table_where_they_were_asked_for(result):
+    assert "Value caught" not in printed(result)
+    for side, value in (("incumbent", 0.4), ("lean", 0.5)):
+        result[side]["quality"]["value_at_budget"] = {"value": value, "lo": value - 0.02, "hi": value + 0.02}
+        result[side]["quality"]["detection_delay_days"] = {"value": value, "lo": 0.1, "hi": 0.9}
+    result["differences"]["value_at_budget"] = {"value": 0.1, "lo": 0.08, "hi": 0.12}
+    lines = printed(result).splitlines()
+    assert "+0.1000 [+0.0800, +0.1200] better" in next(line for line in lines if "Value caught" in line)
+    delay = next(line for line in lines if "first alert" in line)
+    assert "better" not in delay
+    assert "worse" not in delay

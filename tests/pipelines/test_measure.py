@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 
+from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ConfigError
 from leanrisk.core.schema import Column, Kind, Role
+from leanrisk.evaluate.alerts import NO_CASE
 from leanrisk.models.score_column import ScoreColumn
 from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.measure import (
@@ -14,6 +20,7 @@ from leanrisk.pipelines.measure import (
     latency,
     measured,
     records_of,
+    stakes_of,
     throughput,
 )
 from leanrisk.pipelines.recipe import MeasureConfig
@@ -93,3 +100,26 @@ def test_records_are_spread_over_the_rows():
     first, *_, last = rows.frame.select("age", "sector", "decided").to_dicts()
     assert (records[0], records[-1]) == (first, last)
     assert len(records_of(rows.take(np.arange(7)), ("income",))) == 7
+
+
+def test_alert_figures_are_measured_where_the_recipe_names_the_columns(job):
+    rows = job.parts.valid
+    assert stakes_of(rows, CONFIG) is None
+    asked = MeasureConfig(resamples=100, calls=100, amount="debt", case="sector")
+    stakes = stakes_of(Dataset(rows.frame.with_columns(debt=pl.col("debt").abs()), rows.schema), asked)
+    assert stakes is not None
+    missing = rows.frame["sector"].is_null().to_numpy()
+    assert ((stakes.cases == NO_CASE) == missing).all()
+    assert np.unique(stakes.cases).size == rows.frame["sector"].n_unique()
+    assert (stakes.amounts[rows.frame["debt"].is_null().to_numpy()] == 0).all()
+    days = rows.frame["decided"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    assert stakes.times.tolist() == days.tolist()
+    model = contender(job).model
+    found = measured(Candidate(model.features, model), rows, config=replace(asked, amount=""), seed=1)
+    assert {"precision_at_budget", "cases_alerted"} <= set(found.quality)
+    assert "value_at_budget" not in found.quality
+
+
+def test_an_alert_column_that_the_table_lacks_is_named(job):
+    with pytest.raises(ConfigError, match=r"measure.case names a column of the table: 'ring' is none"):
+        stakes_of(job.parts.valid, MeasureConfig(case="ring"))

@@ -9,7 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_QUALITY = (("auc", "AUC"), ("ks", "KS"), ("brier", "Brier score"), ("recall_at_budget", "Recall at alert budget"))
+_QUALITY = (
+    ("auc", "AUC"),
+    ("ks", "KS"),
+    ("brier", "Brier score"),
+    ("recall_at_budget", "Recall at alert budget"),
+    ("precision_at_budget", "Precision at alert budget"),
+    ("value_at_budget", "Value caught at alert budget"),
+    ("cases_alerted", "Cases alerted"),
+    ("detection_delay_days", "Days to a case's first alert"),
+)
 _LOWER_IS_BETTER = ("brier",)
 
 

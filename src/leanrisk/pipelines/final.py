@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.measurement import Cost, Interval, Measurement
+from leanrisk.evaluate.alerts import alert_differences
 from leanrisk.evaluate.bootstrap import metric_difference
 from leanrisk.evaluate.delong import auc_difference
 from leanrisk.evaluate.quality import quality
@@ -17,7 +18,7 @@ from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt_fit import slim_gbdt
 from leanrisk.pipelines.contender import Contender, reading_of
 from leanrisk.pipelines.job import Job
-from leanrisk.pipelines.measure import bare_latency, compiled_latency, measured, records_of, throughput
+from leanrisk.pipelines.measure import bare_latency, compiled_latency, measured, records_of, stakes_of, throughput
 from leanrisk.techniques.base import Candidate
 
 SLIM = "reference: slim trees"
@@ -88,7 +89,12 @@ def _slim(job: Job, lean: Candidate) -> tuple[Any, Cost]:
 def _slim_quality(job: Job, test: Dataset, model: Any) -> dict[str, Interval]:
     config = job.recipe.measure
     return quality(
-        test.labels, model.predict(test.frame), seed=job.seed, budget=config.budget, resamples=config.resamples
+        test.labels,
+        model.predict(test.frame),
+        seed=job.seed,
+        budget=config.budget,
+        resamples=config.resamples,
+        stakes=stakes_of(test, config),
     )
 
 
@@ -101,6 +107,10 @@ def _differences(
     for metric in _PAIRED:
         found[metric] = metric_difference(
             test.labels, before, after, metric, seed=job.seed, resamples=config.resamples, budget=config.budget
+        )
+    if (stakes := stakes_of(test, config)) is not None:
+        found |= alert_differences(
+            test.labels, before, after, stakes, seed=job.seed, resamples=config.resamples, budget=config.budget
         )
     return found
 

@@ -9,10 +9,13 @@ from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ConfigError
 from leanrisk.core.measurement import Latency, Measurement
+from leanrisk.evaluate.alerts import NO_CASE, Stakes
 from leanrisk.evaluate.quality import quality
 from leanrisk.models.incumbent import Incumbent
 from leanrisk.pipelines.recipe import MeasureConfig
@@ -23,6 +26,7 @@ _RECORDS = 500
 _BATCH_ROWS = 20_000
 _QUICK_CALLS = 500
 _QUICK_RESAMPLES = 200
+_DAY_US = 86_400_000_000
 
 
 def measured(
@@ -39,12 +43,51 @@ def measured(
     scores = model.predict(rows.frame)
     elapsed = time.perf_counter() - began
     return Measurement(
-        quality=quality(rows.labels, scores, seed=seed, budget=config.budget, resamples=resamples),
+        quality=quality(
+            rows.labels,
+            scores,
+            seed=seed,
+            budget=config.budget,
+            resamples=resamples,
+            stakes=stakes_of(rows, config),
+        ),
         features=len(model.features),
         bytes=model.size_bytes,
         latency_ms=latency(model.usual(), records_of(rows, model.features), calls=calls),
         rows_per_s=rows.rows / elapsed if elapsed > 0 else None,
     )
+
+
+def stakes_of(rows: Dataset, config: MeasureConfig) -> Stakes | None:
+    """Return amounts, cases and days of the rows where the recipe names such columns; None where it names neither.
+
+    An amount that is missing counts 0. Raises `ConfigError` for a column that the table lacks.
+    """
+    if not config.amount and not config.case:
+        return None
+    for key, name in (("amount", config.amount), ("case", config.case)):
+        if name and name not in rows.frame.columns:
+            listed = ", ".join(rows.frame.columns)
+            raise ConfigError(
+                f"measure.{key} names a column of the table: '{name}' is none. Correct it, or remove it: {listed}."
+            )
+    amounts = cases = times = None
+    if config.amount:
+        amounts = rows.frame[config.amount].cast(pl.Float64, strict=False).fill_null(0.0).to_numpy()
+    if config.case:
+        places = rows.frame[config.case].rank("dense").cast(pl.Int64)
+        cases = places.fill_null(NO_CASE).to_numpy()
+        times = _days(rows)
+    return Stakes(amounts, cases, times)
+
+
+def _days(rows: Dataset) -> npt.NDArray[np.float64] | None:
+    if rows.schema.time is None:
+        return None
+    column = rows.frame[rows.schema.time]
+    if column.dtype.is_temporal():
+        return (column.cast(pl.Datetime("us")).cast(pl.Int64) / _DAY_US).to_numpy()
+    return column.cast(pl.Float64).to_numpy()
 
 
 def latency(route: Callable[[Any], float] | None, asked: Sequence[Any], *, calls: int) -> Latency | None:

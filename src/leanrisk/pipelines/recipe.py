@@ -95,11 +95,17 @@ class RefreshConfig:
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """How carefully is measured: bootstrap `resamples`, latency `calls`, alert `budget` (share of rows)."""
+    """How carefully is measured: bootstrap `resamples`, latency `calls`, alert `budget` (share of rows).
+
+    `amount` names the column whose sum over the bads is to be caught, `case` the one that numbers campaigns of bads;
+    they may be columns that no model sees. Either brings precision at the budget along.
+    """
 
     resamples: int = 1000
     calls: int = 2000
     budget: float = 0.05
+    amount: str = ""
+    case: str = ""
 
     def __post_init__(self) -> None:
         if self.resamples < 100 or self.calls < 100:

@@ -47,6 +47,7 @@ def run_result(
         "lean": _lean(lean.model, lean.precision, found, cheap, shrink_cost),
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
+        "alerts": _alerts(job),
         "steps": [*shrunk.steps, _refresh_step(refreshed), *([] if end.refusal is None else [end.refusal])],
         "gates": _gates(shrunk.steps, refreshed, end),
         "savings": _savings(beaten, cheap, found, shrink_cost, rates),
@@ -64,6 +65,14 @@ def _data(job: Job, found: Final, name: str) -> dict[str, Any]:
         "sha256": job.digest,
         "split": {"kind": split["kind"], **{part["part"]: part["rows"] for part in split["parts"]}},
     }
+
+
+def _alerts(job: Job) -> dict[str, Any] | None:
+    """Return what the alert figures rest on, or None where the recipe asks for none beyond recall."""
+    config = job.recipe.measure
+    if not config.amount and not config.case:
+        return None
+    return {"budget": config.budget, "amount": config.amount or None, "case": config.case or None}
 
 
 def _incumbent(beaten: Contender, found: Final) -> dict[str, Any]:

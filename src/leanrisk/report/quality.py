@@ -6,9 +6,12 @@ from enum import StrEnum
 
 from leanrisk.report.facts import Estimate, Facts
 
-HIGHER_IS_BETTER = ("auc", "ks", "gini", "r2", "recall", "precision")
-LOWER_IS_BETTER = ("brier", "log_loss", "ece", "mae", "rmse", "mape")
-_ORDER = ("auc", "ks", "gini", "mae", "rmse", "r2", "brier", "log_loss", "ece", "recall", "precision")
+HIGHER_IS_BETTER = ("auc", "ks", "gini", "r2", "recall", "precision", "value_at_budget", "cases_alerted")
+LOWER_IS_BETTER = ("brier", "log_loss", "ece", "mae", "rmse", "mape", "detection_delay")
+_ORDER = (
+    *("auc", "ks", "gini", "mae", "rmse", "r2", "brier", "log_loss", "ece"),
+    *("recall", "precision", "value_at_budget", "cases_alerted", "detection_delay"),
+)
 
 
 class Reading(StrEnum):
