@@ -28,6 +28,7 @@ _NOTES = frozenset(
     {
         "missing-codes", "column-mostly-null", "group-suggested", "time-chosen", "unlabelled-rows",
         "column-text", "column-age", "column-outcome-time", "target-amount", "column-entity",
+        "memory-proposed",
     }
 )  # fmt: skip
 

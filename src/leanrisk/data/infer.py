@@ -22,6 +22,7 @@ from leanrisk.data.findings import gravity, severity
 from leanrisk.data.judgement import ColumnEvidence, judged, remarks
 from leanrisk.data.kinds import is_moment, kind_of, readable
 from leanrisk.data.leaks import Labels, filled_only_when_bad, lone_auc, sample_rows, share_after
+from leanrisk.data.memory_proposal import memory_remark, proposed_memory
 from leanrisk.data.read import to_frame
 from leanrisk.data.target import MOST_VALUES, guess_classes, guess_target, shown
 
@@ -95,6 +96,8 @@ def inspect_table(
     for column in schema.columns:
         findings += remarks(evidence[column.name], column, known=known is not None) if column.name in evidence else []
     findings += _table_remarks(table, schema)
+    if known is None and schema.memory is not None:
+        findings.append(memory_remark(schema.memory))
     unique = tuple(dict.fromkeys(findings))
     return Inspection(
         schema=schema,
@@ -209,7 +212,8 @@ class _Table:
         ids = [column.name for column in columns if column.role is Role.ID]
         spare = set(ids[1:])
         columns = [replace(column, role=Role.IGNORED) if column.name in spare else column for column in columns]
-        return Schema(tuple(columns), self.positive, self.negative, name=name)
+        schema = Schema(tuple(columns), self.positive, self.negative, name=name)
+        return replace(schema, memory=proposed_memory(schema, self.frame) if self.target and self.positive else None)
 
     def _column(self, evidence: ColumnEvidence) -> Column:
         column = evidence.column
