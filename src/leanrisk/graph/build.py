@@ -1,0 +1,113 @@
+"""The facts of a whole table at once, each row as of its own moment: the engine that training uses.
+
+Needs all events and all asked rows in memory: about 200 bytes for each of them and each level.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import polars as pl
+
+from leanrisk.core.memory import PREFIX, Entity, Memory
+from leanrisk.graph.events import Events
+from leanrisk.graph.facts import ALL, DECAYED, Horizon, fact_names, horizons, parents
+from leanrisk.graph.links import build_link_facts
+from leanrisk.graph.smoothing import book_rate, smoothed
+from leanrisk.graph.tally import Tally, outcomes, tally
+from leanrisk.graph.timeline import Clock, Floats
+
+_MOST_THREADS = 4
+
+
+def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
+    """Return one row of float32 facts for every asked row, as known strictly before it happened.
+
+    Columns are those of `fact_names`. An entity that nobody has seen has counts of 0 and the coarser entity's rates; a
+    row that names none has NaN counts and the coarser rates. `MemoryStore.lookup` gives the same, one row at a time.
+    """
+    clock = Clock.of(events.happened, events.known, asked.happened)
+    levels = {level: entity for entity in memory.entities for level in entity.levels}
+    wanted = _wanted(memory)
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        found = pool.map(lambda level: tally(memory, levels[level], level, wanted[level], events, asked, clock), levels)
+        tallies = dict(zip(levels, found, strict=True))
+    rates = _rates(memory, tallies, wanted, events, asked, clock)
+    columns = _columns(memory, levels, tallies, rates)
+    frames = [build_link_facts(memory, link, events, asked) for link in memory.links]
+    facts = pl.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
+    return pl.concat([facts, *frames], how="horizontal").select(fact_names(memory))
+
+
+def _wanted(memory: Memory) -> dict[str, tuple[Horizon, ...]]:
+    """Return the horizons that each level needs: its own, and those of the finer levels that are smoothed to it."""
+    above = parents(memory)
+    wanted: dict[str, dict[Horizon, None]] = {level: {} for level in above}
+    own = {level: horizons(entity, memory.windows) for entity in memory.entities for level in entity.levels}
+    for level in reversed(above):
+        wanted[level] |= dict.fromkeys(own[level])
+        if above[level]:
+            wanted[above[level]] |= wanted[level]
+    return {level: tuple(found) for level, found in wanted.items()}
+
+
+def _rates(
+    memory: Memory,
+    tallies: Mapping[str, Tally],
+    wanted: Mapping[str, tuple[Horizon, ...]],
+    events: Events,
+    asked: Events,
+    clock: Clock,
+) -> dict[str, dict[Horizon, Floats]]:
+    every = dict.fromkeys(horizon for found in wanted.values() for horizon in found)
+    if not every:
+        return {level: {} for level in wanted}
+    whole = outcomes(
+        np.ones(events.rows, dtype=np.uint64),
+        np.ones(asked.rows, dtype=np.uint64),
+        events,
+        asked,
+        clock,
+        dict.fromkeys([ALL, *every]),
+        memory.half_life,
+    )
+    book = book_rate(whole[ALL].bads, whole[ALL].known)
+    rates: dict[str, dict[Horizon, Floats]] = {
+        "": {
+            horizon: book if horizon == ALL else smoothed(told.bads, told.known, book, memory.strength)
+            for horizon, told in whole.items()
+        }
+    }
+    for level, above in parents(memory).items():
+        rates[level] = {}
+        for horizon in wanted[level]:
+            told = tallies[level].outcomes[horizon]
+            rates[level][horizon] = smoothed(told.bads, told.known, rates[above][horizon], memory.strength)
+    return rates
+
+
+def _columns(
+    memory: Memory,
+    levels: Mapping[str, Entity],
+    tallies: Mapping[str, Tally],
+    rates: Mapping[str, Mapping[Horizon, Floats]],
+) -> dict[str, Floats]:
+    columns: dict[str, Floats] = {}
+    for level, entity in levels.items():
+        told, where = tallies[level], f"{PREFIX}{level}."
+        columns |= {where + name: values for name, values in told.facts.items()}
+        for horizon in horizons(entity, memory.windows):
+            columns[where + rate_name(horizon)] = rates[level][horizon]
+        if ALL in told.outcomes:
+            columns[f"{where}known"] = np.where(told.absent, np.nan, told.outcomes[ALL].known)
+    return columns
+
+
+def rate_name(horizon: Horizon) -> str:
+    """Return the name of the fact that is the rate over this horizon."""
+    if horizon == ALL:
+        return "rate"
+    return "decayed_rate" if horizon == DECAYED else f"rate_{horizon:g}"
