@@ -18,15 +18,28 @@ from leanrisk.techniques.reteach import Reteach
 
 @dataclass(frozen=True)
 class SimulatedData:
-    """The embedded default: a simulated book of this many rows and features."""
+    """The embedded default: a simulated book of this many rows.
+
+    `book`: "sme" (loans, with as many `features`), "card" (payments) or "aml" (transfers). `accounts` counts the
+    customers of a card book or the accounts of an aml book, and `share` is the share of bads in either; 0 takes what
+    the simulator takes by itself.
+    """
 
     book: str = "sme"
     rows: int = 40_000
     features: int = 217
+    accounts: int = 0
+    share: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.book != "sme":
-            raise ConfigError(f"data.book must be 'sme': it is {self.book!r}. Choose it, or name a file with --data.")
+        if self.book not in ("sme", "card", "aml"):
+            raise ConfigError(
+                f"data.book must be sme, card or aml: it is {self.book!r}. Choose one, or name a file with --data."
+            )
+        if self.accounts < 0 or self.share < 0.0:
+            raise ConfigError("data.accounts and data.share must not be negative: 0 leaves them to the simulator.")
+        if self.book == "sme" and (self.accounts or self.share):
+            raise ConfigError("data.accounts and data.share are for the books card and aml. Leave them out for sme.")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from leanrisk.data.load import load
 from leanrisk.data.read import read_table, to_frame
 from leanrisk.pipelines.job import with_scores
 from leanrisk.pipelines.recipe import Recipe
+from leanrisk.scenarios.books import simulated_book
 from leanrisk.scenarios.catalogue import load_scenario, match_schema
 
 _SILENT = Silent()
@@ -103,13 +104,11 @@ def _inferred(frame: pl.DataFrame, name: str, progress: Progress) -> Schema:
 
 
 def _simulated(recipe: Recipe, seed: int, progress: Progress) -> tuple[Dataset, str]:
-    from leanrisk.data.simulate.sme import simulate_sme, sme_schema
-
     if recipe.data is None:
         raise ConfigError(
             f"The scenario '{recipe.name}' has no simulated book: it needs a file. Name one with --data FILE."
         )
-    with progress.track("simulating a loan book") as advance:
-        frame = simulate_sme(rows=recipe.data.rows, features=recipe.data.features, seed=seed)
+    with progress.track("simulating a book") as advance:
+        book = simulated_book(recipe.data, seed=seed)
         advance(1)
-    return load(frame, sme_schema(features=recipe.data.features)), "Simulated SME loan book"
+    return load(book.frame, book.schema), book.name

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from leanrisk.core.errors import ConfigError
+from leanrisk.core.memory import Entity, Fact, Link, Memory
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.simulate.aml.accounts import CIRCLE
 from leanrisk.data.simulate.aml.book import DELAY, Book, transfer_batch
@@ -128,6 +129,25 @@ def transfers_schema() -> Schema:
         negative=(0,),
         name="simulated-transfers",
         description="Simulated transfers between accounts: laundering patterns among honest ones of the same shapes.",
+        memory=transfers_memory(),
+    )
+
+
+def transfers_memory() -> Memory:
+    """Return what is remembered of the transfers: both accounts of each, and the edge between them."""
+    busy = (Fact.COUNT, Fact.VOLUME, Fact.RATE, Fact.WINDOW_RATE, Fact.RECENCY)
+    return Memory(
+        entities=(
+            Entity("payer", ("from_account",), facts=busy),
+            Entity("payee", ("to_account",), facts=busy),
+        ),
+        links=(Link("transfer", "from_account", "to_account"),),
+        amount="amount",
+        known="known_at",
+        delay=DELAY.median,
+        maturity=float(DELAY.horizon),
+        windows=(1.0, 7.0, 30.0),
+        half_life=60.0,
     )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from leanrisk.core.errors import ConfigError
+from leanrisk.core.memory import Entity, Fact, Memory
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.simulate.blocks import Events, in_time_order, made_ahead
 from leanrisk.data.simulate.card.book import DELAY, Book, payment_batch
@@ -143,6 +144,29 @@ def card_schema() -> Schema:
         negative=(0,),
         name="simulated-card",
         description="Simulated card payments: fraud in shops and on the web among honest payments that look alike.",
+        memory=card_memory(),
+    )
+
+
+def card_memory() -> Memory:
+    """Return what is remembered of the payments: customers, terminals and devices over a day, a week and a month."""
+    busy = (Fact.COUNT, Fact.VOLUME, Fact.RATE, Fact.WINDOW_RATE, Fact.RECENCY)
+    return Memory(
+        entities=(
+            Entity("customer", ("customer_id",), facts=busy),
+            Entity("terminal", ("terminal_id",), facts=busy),
+            Entity("device", ("device_id",), facts=(Fact.COUNT, Fact.RATE, Fact.RECENCY)),
+            Entity("customer_terminal", ("customer_id", "terminal_id"), facts=(Fact.COUNT, Fact.NOVELTY)),
+            Entity("customer_device", ("customer_id", "device_id"), facts=(Fact.COUNT, Fact.NOVELTY)),
+            Entity("customer_country", ("customer_id", "terminal_country"), facts=(Fact.COUNT, Fact.NOVELTY)),
+            Entity("merchant", ("merchant_category",), facts=(Fact.WINDOW_RATE,)),
+        ),
+        amount="amount",
+        known="known_at",
+        delay=DELAY.median,
+        maturity=float(DELAY.horizon),
+        windows=(1.0, 7.0, 30.0),
+        half_life=30.0,
     )
 
 
