@@ -59,5 +59,9 @@ class BundleError(LeanRiskError):
     """A bundle is incomplete, altered, or does not fit the rows it is asked to score."""
 
 
+class MemoryStoreError(LeanRiskError):
+    """A memory on disk is damaged, or is asked for a moment that it can no longer answer for."""
+
+
 class OutputError(LeanRiskError):
     """A result cannot be written; whatever stood there before is untouched."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,20 +58,6 @@ class Events:
             ends={name: (source[rows], target[rows]) for name, (source, target) in self.ends.items()},
         )
 
-    def with_events(self, more: Events) -> Events:
-        """Return these events and those of `more` that are not among them.
-
-        An event whose outcome was unknown so far takes the outcome, and the time at which it was known, that `more`
-        tells of it: that is how matured outcomes arrive.
-        """
-        both = Events.joined(self, more)
-        told = np.isfinite(both.outcome)
-        # Of equal ids the first that tells an outcome stands, and where none does the first of all.
-        order = np.lexsort((np.arange(both.rows), ~told, both.id))
-        first = np.ones(both.rows, dtype=np.bool_)
-        first[1:] = both.id[order][1:] != both.id[order][:-1]
-        return both.take(np.sort(order[first]))
-
     @classmethod
     def joined(cls, *parts: Events) -> Events:
         """Return all events of the parts, the first part's first."""
@@ -102,18 +88,25 @@ def events_of(frame: pl.DataFrame, schema: Schema, memory: Memory) -> Events:
     if np.isnan(happened).any():
         raise DataError([_undated(str(schema.time), int(np.isnan(happened).sum()))])
     outcome = _outcomes(frame, schema)
-    amount = frame[memory.amount].cast(pl.Float32).fill_null(0.0).fill_nan(0.0).to_numpy() if memory.amount else None
     return Events(
         _ids(frame, schema, memory),
         happened,
         _known(frame, memory, happened, outcome),
         outcome,
-        np.zeros(frame.height, dtype=np.float32) if amount is None else amount,
+        _amounts(frame, memory),
         keys={level: keys for entity in memory.entities for level, keys in _levels(frame, entity)},
         ends={
             link.name: (entity_keys(frame, [link.source]), entity_keys(frame, [link.target])) for link in memory.links
         },
     )
+
+
+def _first_of_each(ids: Keys, rank: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return, for each distinct id in rising order, the row of lowest rank that has it."""
+    order = np.lexsort((rank, ids))
+    first = np.ones(ids.size, dtype=np.bool_)
+    first[1:] = ids[order][1:] != ids[order][:-1]
+    return order[first]
 
 
 def moments(column: pl.Series) -> Floats:
@@ -136,6 +129,14 @@ def _outcomes(frame: pl.DataFrame, schema: Schema) -> npt.NDArray[np.float32]:
     if target is None or target not in frame.columns or not schema.positive:
         return np.full(frame.height, np.nan, dtype=np.float32)
     return outcome_labels(frame[target], schema)
+
+
+def _amounts(frame: pl.DataFrame, memory: Memory) -> npt.NDArray[np.float32]:
+    if not memory.amount:
+        return np.zeros(frame.height, dtype=np.float32)
+    amount = frame[memory.amount].cast(pl.Float32, strict=False).fill_null(0.0).to_numpy()
+    # One infinite amount would make every later sum infinite.
+    return np.where(np.isfinite(amount), amount, np.float32(0.0))
 
 
 def _known(frame: pl.DataFrame, memory: Memory, happened: Floats, outcome: npt.NDArray[np.float32]) -> Floats:
