@@ -7,20 +7,19 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-Number = TypeVar("Number", float, npt.NDArray[np.float64])
+Floats = npt.NDArray[np.float64]
+Number = TypeVar("Number", float, Floats)
 
 
-def smoothed(bads: Number, known: Number, above: Number, strength: float) -> Number:
+def smoothed(bads: Floats, known: Floats, above: Floats | float, strength: float) -> Floats:
     """Return `(bads + strength * above) / (known + strength)`, and `above` itself where nothing weighs.
 
     Empirical Bayes with a prior of `strength` outcomes at the coarser rate (Efron and Morris, 1975, "Data Analysis
     Using Stein's Estimator"; the beta-binomial case).
     """
-    weight = known + strength
-    if isinstance(weight, np.ndarray):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(weight > 0, (bads + strength * above) / weight, above)
-    return (bads + strength * above) / weight if weight > 0 else above
+    if strength > 0:
+        return np.asarray((bads + strength * above) / (known + strength))
+    return np.where(known > 0, bads / np.where(known > 0, known, 1.0), above)
 
 
 def book_rate(bads: Number, known: Number) -> Number:

@@ -1,0 +1,122 @@
+"""Counters of every remembered entity, in memory that does not grow with the number of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from leanrisk.graph.timeline import CELLS, Floats, Places, steps
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+_LONG_AGO = -(2**40)
+_EVENTS, _KNOWN, _BADS = range(3)
+
+
+class Cells:
+    """Numbers by slot: one slot is one entity of one level, slot 0 is nobody.
+
+    Each window is kept in `CELLS` cells that are used in turn: a cell holds one step of the window, and is emptied when
+    its turn comes again. So facts may come in any order; one that has left every window only counts in the totals.
+    """
+
+    _NAMES = ("head", "counts", "volume", "total", "faded", "faded_at", "span")
+
+    def __init__(self, windows: Sequence[float], half_life: float) -> None:
+        self._windows, self._half_life = tuple(windows), half_life
+        self._turns = np.arange(CELLS)
+        self.used = 1
+        self._allocate(64)
+
+    def _allocate(self, size: int) -> None:
+        wide = len(self._windows)
+        self.head = np.full((size, wide), _LONG_AGO, dtype=np.int64)
+        self.counts = np.zeros((size, wide, CELLS, 3), dtype=np.uint32)
+        self.volume = np.zeros((size, wide, CELLS))
+        self.total = np.zeros((size, 2))
+        self.faded = np.zeros((size, 2))
+        self.faded_at = np.zeros(size)
+        self.span = np.tile([np.inf, -np.inf], (size, 1))
+
+    def claim(self, count: int) -> int:
+        """Return the first of `count` new slots in a row."""
+        first, self.used = self.used, self.used + count
+        if self.used > self.head.shape[0]:
+            old = {name: getattr(self, name)[:first] for name in self._NAMES}
+            self._allocate(max(2 * first, self.used))
+            for name, values in old.items():
+                getattr(self, name)[:first] = values
+        return first
+
+    def happened(self, slots: Places, times: Floats, amounts: Floats) -> None:
+        """Count events of these slots; shapes (n,)."""
+        np.minimum.at(self.span[:, 0], slots, times)
+        np.maximum.at(self.span[:, 1], slots, times)
+        for place, window in enumerate(self._windows):
+            kept, cell = self._turned(slots, times, place, window)
+            np.add.at(self.counts[:, place, :, _EVENTS], (slots[kept], cell), 1)
+            np.add.at(self.volume[:, place], (slots[kept], cell), amounts[kept])
+
+    def known(self, slots: Places, times: Floats, bads: Floats) -> None:
+        """Count outcomes of these slots, 1 for bad and 0 for good; shapes (n,)."""
+        owners, owner = np.unique(slots, return_inverse=True)
+        # Whoever had no outcome yet fades from long ago: exactly to nothing.
+        before = np.where(self.total[owners, 0] == 0, -np.inf, self.faded_at[owners])
+        newest = before.copy()
+        np.maximum.at(newest, owner, times)
+        self.faded[owners] *= np.exp2(-(newest - before) / self._half_life)[:, None]
+        self.faded_at[owners] = newest
+        np.add.at(self.total, slots, np.stack([np.ones(slots.size), bads], axis=1))
+        weight = np.exp2(-(self.faded_at[slots] - times) / self._half_life)
+        np.add.at(self.faded, slots, np.stack([weight, weight * bads], axis=1))
+        for place, window in enumerate(self._windows):
+            kept, cell = self._turned(slots, times, place, window)
+            np.add.at(self.counts[:, place, :, _KNOWN], (slots[kept], cell), 1)
+            guilty = bads[kept] > 0
+            np.add.at(self.counts[:, place, :, _BADS], (slots[kept][guilty], cell[guilty]), 1)
+
+    def _turned(self, slots: Places, times: Floats, place: int, window: float) -> tuple[Places, Places]:
+        """Move each slot's window to its newest fact; return which facts it still holds and the cell of each."""
+        now = steps(times, window)
+        owners, owner = np.unique(slots, return_inverse=True)
+        old = self.head[owners, place]
+        newest = old.copy()
+        np.maximum.at(newest, owner, now)
+        held = old[:, None] - (old[:, None] - self._turns) % CELLS > newest[:, None] - CELLS
+        self.counts[owners, place] *= held[..., None]
+        self.volume[owners, place] *= held
+        self.head[owners, place] = newest
+        kept = np.flatnonzero(now > newest[owner] - CELLS)
+        return kept, now[kept] % CELLS
+
+    def windowed(self, slots: Places, now: Places) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
+        """Return the counts in the windows at steps `now` (windows,), (n, windows, 3), and which cells they hold."""
+        head = self.head[slots][..., None]
+        held = head - (head - self._turns) % CELLS > (now - CELLS)[:, None]
+        counts = self.counts[slots]
+        counts *= held[..., None]
+        found: npt.NDArray[np.uint32] = np.add.reduce(counts, axis=2)
+        return found, held
+
+    def fading(self, slots: Places, at: float) -> Floats:
+        """Return the fading sums of outcomes and of bads among them at this moment, (n, 2)."""
+        # A slot without outcomes holds nothing, however long ago its time stands.
+        passed = np.maximum(at - self.faded_at[slots], 0.0)
+        return self.faded[slots] * np.exp2(-passed / self._half_life)[:, None]
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the numbers of all slots in use, by name."""
+        return {name: getattr(self, name)[: self.used] for name in self._NAMES}
+
+    def restore(self, arrays: Arrays) -> None:
+        """Take the numbers that `arrays` gave."""
+        for name in self._NAMES:
+            setattr(self, name, arrays[name])
+        self.used = int(self.head.shape[0])
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes that one slot takes."""
+        return sum(getattr(self, name)[:1].nbytes for name in self._NAMES)
