@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leanrisk.core.memory import LinkFact, Memory
+from leanrisk.graph import link_graph
 from leanrisk.graph.links import build_link_facts, link_fact_names
 from tests.graph.link_books import WINDOWS, Edge, as_events, edges, link_of, reference
 
@@ -28,6 +29,16 @@ def test_batch_gives_what_the_definition_says(book, asked, cap, hops):
     assert frame.columns == list(link_fact_names(link, WINDOWS))
     assert set(frame.dtypes) == {pl.Float32}
     np.testing.assert_array_equal(frame.to_numpy(), reference(book, asked + book, link).reshape(frame.shape))
+
+
+@given(edges(most=60), CAPS, st.integers(1, 40))
+def test_a_walk_cut_into_stretches_of_time_gives_the_same(book, cap, most):
+    link = link_of(2, cap)
+    asked = [edge._replace(happened=edge.happened + later / 4) for later in (1, 9) for edge in book]
+    whole = built(book, asked, link)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(link_graph, "ways_at_once", lambda _accounts: most)
+        assert whole.equals(built(book, asked, link), null_equal=True)
 
 
 @given(edges(), st.integers(-12, 80), st.data(), CAPS)

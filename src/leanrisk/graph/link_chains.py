@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from leanrisk.graph.link_graph import Asked, LinkGraph
 from leanrisk.graph.link_timeline import Floats
 
@@ -19,8 +17,7 @@ def chains(graph: LinkGraph, asked: Asked, hops: int) -> list[Floats]:
     for end in (asked.source, asked.target):
         total = line.latest(running, end, asked.rank, 0.0)
         if hops == 2:
-            for part, which, receiver in graph.out.ways(end, asked.rank):
-                passed = line.latest(running, receiver, asked.rank[part][which], 0.0)
-                total[part] += np.bincount(which, weights=passed, minlength=total[part].size)
+            for ways in graph.out.ways(end, asked.rank):
+                total[ways.questions] += ways.total(ways.latest(line, running))
         facts.append(total)
     return facts

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from leanrisk.graph.link_timeline import STEPS
 
 _NEVER = -(1 << 62)
+_EMPTY = array("i", [0] * STEPS)
 
 
 class Fans:
@@ -36,27 +37,33 @@ class Fans:
 
     def add(self, account: int, at: float, gap: float) -> None:
         """Count an event whose pair had none for `gap` before it, in the windows that are shorter than that."""
+        rings, totals, latest = self._rings, self._totals, self._latest
         place = account * len(self._windows)
         for window, width in self._windows:
             if gap <= window:
                 return
             step = floor(at / width)
-            ahead = step - self._latest[place]
+            ahead = step - latest[place]
             if ahead > 0:
-                self._move(place, step, ahead)
+                if totals[place]:
+                    self._expire(place, step, ahead)
+                latest[place] = step
             # A late event may lie before every counter.
             if ahead > -STEPS:
-                self._rings[place * STEPS + step % STEPS] += 1
-                self._totals[place] += 1
+                rings[place * STEPS + step % STEPS] += 1
+                totals[place] += 1
             place += 1
 
-    def _move(self, place: int, step: int, ahead: int) -> None:
+    def _expire(self, place: int, step: int, ahead: int) -> None:
         ring = place * STEPS
-        for passed in range(step - min(ahead, STEPS) + 1, step + 1):
+        if ahead >= STEPS:
+            self._rings[ring : ring + STEPS] = _EMPTY
+            self._totals[place] = 0
+            return
+        for passed in range(step - ahead + 1, step + 1):
             slot = ring + passed % STEPS
             self._totals[place] -= self._rings[slot]
             self._rings[slot] = 0
-        self._latest[place] = step
 
     def steps(self, at: float) -> list[int]:
         """Return the step of each window at a moment: what `counts` reads."""
@@ -69,9 +76,10 @@ class Fans:
         for step in steps:
             total, latest = self._totals[place], self._latest[place]
             if total and step > latest:
-                ring = place * STEPS
-                gone = range(latest - STEPS + 1, min(step - STEPS, latest) + 1)
-                total -= sum(self._rings[ring + passed % STEPS] for passed in gone)
+                if step - latest >= STEPS:
+                    total = 0
+                for passed in range(latest - STEPS + 1, step - STEPS + 1) if total else ():
+                    total -= self._rings[place * STEPS + passed % STEPS]
             counts.append(total)
             place += 1
         return counts

@@ -14,8 +14,8 @@ from leanrisk.graph.link_timeline import Flags, Floats, Ints, Timeline
 if TYPE_CHECKING:
     from leanrisk.graph.events import Events
 
-_MOST_WAYS = 1 << 22
-"""Ways walked at once: what bounds the memory of a walk over the neighbours of many accounts."""
+_MARKS_PER_PAIR = 16
+_SCATTER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,29 @@ class Asked:
     at: Floats
     rank: Ints
     missing: Flags
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Ways from the account of each of some questions to its neighbours.
+
+    questions: which of all questions these are. ranks: their ranks, which never fall. which: place of the question of
+    a way among these. neighbour: where it leads.
+    """
+
+    questions: Ints
+    ranks: Ints
+    which: Ints
+    neighbour: Ints
+
+    def total(self, values: Floats | Flags) -> Floats:
+        """Return the sum of `values`, one a way, for each of the questions."""
+        return np.bincount(self.which, weights=values, minlength=self.questions.size)
+
+    def latest(self, line: Timeline, by_place: Floats) -> Floats:
+        """Return the entry of `by_place` at each neighbour's last fact on `line` before the question, or 0."""
+        passage = line.passage(int(self.ranks[0]), int(self.ranks[-1]))
+        return passage.latest(by_place, self.neighbour, self.ranks[self.which])
 
 
 @dataclass(frozen=True)
@@ -56,22 +79,30 @@ class Neighbours:
         starts = self.line.starts
         return np.arange(self.other.size) - np.repeat(starts[:-1], np.diff(starts)) < self.cap
 
-    def ways(self, owner: Ints, rank: Ints) -> Iterator[tuple[slice, Ints, Ints]]:
-        """Yield the ways from each owner to its first `cap` neighbours known before `rank`, a part of the owners each.
-
-        A part is (the owners it covers, the number of the owner within them by way, the neighbour by way).
-        """
+    def ways(self, owner: Ints, rank: Ints) -> Iterator[Ways]:
+        """Yield all ways from each owner to its first `cap` neighbours known before `rank`, in stretches of time."""
+        in_time = np.argsort(rank, kind="stable")
+        owner, rank = owner[in_time], rank[in_time]
         counts = np.minimum(self.line.counts(owner, rank), self.cap)
         ends = np.cumsum(counts)
+        most = ways_at_once(self.line.owners)
         begin = 0
         while begin < owner.size:
             done = int(ends[begin - 1]) if begin else 0
-            end = max(begin + 1, int(np.searchsorted(ends, done + _MOST_WAYS, side="right")))
+            end = max(begin + 1, int(np.searchsorted(ends, done + most, side="right")))
             part = slice(begin, end)
             which = np.repeat(np.arange(end - begin), counts[part])
             skipped = self.line.starts[owner[part]] - (ends[part] - counts[part] - done)
-            yield part, which, self.other[np.arange(which.size) + skipped[which]]
+            yield Ways(in_time[part], rank[part], which, self.other[np.arange(which.size) + skipped[which]])
             begin = end
+
+
+def ways_at_once(accounts: int) -> int:
+    """Return how many ways a walk takes in one stretch: what bounds its memory.
+
+    A stretch costs a little for every account, whatever is asked in it.
+    """
+    return max(1 << 18, 4 * accounts)
 
 
 @dataclass(frozen=True)
@@ -154,7 +185,25 @@ class LinkGraph:
 
     def met_before(self, source: Ints, target: Ints, rank: Ints) -> Flags:
         """Return whether an event from source to target, two accounts, is known strictly before `rank`."""
-        return (self._met[self.pairs(source, target)] < rank) & (source != target)
+        # Nearly all pairs asked for never met, and most of those are told by one look instead of a search.
+        likely = np.flatnonzero(self._marks[self._slots(source * self.accounts + target)] & (source != target))
+        met = np.zeros(source.size, dtype=np.bool_)
+        met[likely] = self._met[self.pairs(source[likely], target[likely])] < rank[likely]
+        return met
+
+    @cached_property
+    def _marks(self) -> Flags:
+        """Marks at the slots of all pairs that have an event."""
+        marks = np.zeros(1 << self._bits, dtype=np.bool_)
+        marks[self._slots(self.pair_codes)] = True
+        return marks
+
+    @property
+    def _bits(self) -> int:
+        return (self.pair_codes.size * _MARKS_PER_PAIR + 1).bit_length()
+
+    def _slots(self, codes: Ints) -> Ints:
+        return ((codes.view(np.uint64) * _SCATTER) >> np.uint64(64 - self._bits)).view(np.int64)
 
 
 def link_graph(name: str, cap: int, events: Events, asked: Events) -> tuple[LinkGraph, Asked]:

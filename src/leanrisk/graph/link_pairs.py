@@ -25,13 +25,18 @@ def fans(graph: LinkGraph, asked: Asked, windows: tuple[float, ...]) -> list[Flo
     """
     gap = _gaps(graph)[graph.apart]
     facts: list[Floats] = []
-    for owners, owner in ((graph.source, asked.source), (graph.target, asked.target)):
+    for owners, ends in ((graph.source, asked.source), (graph.target, asked.target)):
         line = graph.timeline(owners[graph.apart], graph.rank[graph.apart])
-        until = line.places(owner, asked.rank)
+        # Asked in the order in which the timeline stands, each search begins where the last one ended.
+        order = np.argsort(ends * graph.span + asked.rank)
+        owner, at = ends[order], asked.at[order]
+        until = line.places(owner, asked.rank[order])
         for window in windows:
-            start = line.places(owner, window_start(graph.times, asked.at, window))
+            start = line.places(owner, window_start(graph.times, at, window))
             new = np.concatenate([[0], np.cumsum(gap[line.order] > window)])
-            facts.append((new[until] - new[start]).astype(np.float64))
+            fan = np.empty(order.size)
+            fan[order] = new[until] - new[start]
+            facts.append(fan)
     return facts
 
 

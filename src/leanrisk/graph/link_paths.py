@@ -20,9 +20,9 @@ def scatters(graph: LinkGraph, asked: Asked) -> Floats:
 
 def _ways(graph: LinkGraph, asked: Asked, begin: Ints, end: Ints) -> Floats:
     total = np.zeros(begin.size)
-    for part, which, between in graph.out.ways(begin, asked.rank):
-        through = graph.met_before(between, end[part][which], asked.rank[part][which])
-        total[part] = np.bincount(which, weights=through, minlength=total[part].size)
+    for ways in graph.out.ways(begin, asked.rank):
+        through = graph.met_before(ways.neighbour, end[ways.questions][ways.which], ways.ranks[ways.which])
+        total[ways.questions] = ways.total(through)
     # Paid out and back is no cycle of three, whichever end of the edge asks for it.
     total[asked.source == asked.target] = 0.0
     return total

@@ -59,9 +59,8 @@ class LinkRisk:
     def two_hops(self, account: Ints, rank: Ints) -> Floats:
         """Return the sum of the risks of one hop of the account's first `cap` neighbours, as known before `rank`."""
         total = np.zeros(account.size)
-        for part, which, neighbour in self.graph.both.ways(account, rank):
-            risk = self.one_hop.counts(neighbour, rank[part][which])
-            total[part] = np.bincount(which, weights=risk, minlength=total[part].size)
+        for ways in self.graph.both.ways(account, rank):
+            total[ways.questions] = ways.total(ways.latest(self.one_hop, self.one_hop.numbers))
         return total
 
 

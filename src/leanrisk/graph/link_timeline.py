@@ -57,6 +57,11 @@ class Timeline:
         frame = pl.DataFrame({"owner": self.codes // self.span, "value": values[self.order]})
         return frame.select(pl.col("value").cum_sum().over("owner")).to_series().to_numpy()
 
+    @cached_property
+    def numbers(self) -> Floats:
+        """Number of each fact among its owner's, from 1, by place: what counts up to it."""
+        return np.arange(1.0, self.codes.size + 1) - np.repeat(self.starts[:-1], np.diff(self.starts))
+
     def latest(self, by_place: Floats, owner: Ints, rank: Ints, default: float) -> Floats:
         """Return the entry of `by_place` at the owner's last fact before `rank`, `default` where there is none."""
         place = self.places(owner, rank)
@@ -68,6 +73,43 @@ class Timeline:
     def sums(self, values: Floats, owner: Ints, rank: Ints) -> Floats:
         """Return the sum of `values` over the owner's facts known strictly before `rank`."""
         return self.latest(self.running(values), owner, rank, 0.0)
+
+    def passage(self, low: int, high: int) -> Passage:
+        """Return the timeline as seen at ranks from `low` to `high`."""
+        every = np.arange(self.owners, dtype=np.int64) * self.span
+        base, top = np.searchsorted(self.codes, every + low), np.searchsorted(self.codes, every + high)
+        ends = np.cumsum(top - base)
+        begins = ends - (top - base)
+        inside = np.arange(ends[-1]) + np.repeat(base - begins, top - base)
+        return Passage(self, base, begins, top > base, self.codes[inside])
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a timeline, for many questions about moments inside it.
+
+    Most owners have no fact in a short stretch, so their answer is read off; the few facts of the others are searched
+    where they fit the processor's cache. base: place of each owner's first fact in the stretch. begins: the same among
+    the facts of the stretch. busy: whether there is one. codes: owners and ranks of these facts.
+    """
+
+    line: Timeline
+    base: Ints
+    begins: Ints
+    busy: Flags
+    codes: Ints
+
+    def latest(self, by_place: Floats, owner: Ints, rank: Ints) -> Floats:
+        """Return the entry of `by_place` at the owner's last fact before `rank`, 0 where there is none."""
+        if not by_place.size:
+            return np.zeros(owner.size)
+        level = np.where(self.base > self.line.starts[:-1], by_place[self.base - 1], 0.0)[owner]
+        moved = np.flatnonzero(self.busy[owner])
+        who = owner[moved]
+        passed = np.searchsorted(self.codes, who * self.line.span + rank[moved]) - self.begins[who]
+        later = np.flatnonzero(passed)
+        level[moved[later]] = by_place[self.base[who[later]] + passed[later] - 1]
+        return level
 
 
 def window_start(times: Floats, at: Floats, window: float) -> Ints:
