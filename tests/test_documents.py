@@ -2,11 +2,14 @@
 
 import re
 import tomllib
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
 
+from leanrisk.core.memory import Fact, Memory
+from leanrisk.core.schema import Schema
+from leanrisk.graph.facts import fact_names
 from leanrisk.pipelines.recipe import Recipe, SimulatedData
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.distill import Distill
@@ -59,6 +62,23 @@ def lora_and_freeze():
     blocks = re.findall(r"^```toml\n(.*?)^```$", page("lora-and-freeze"), flags=re.MULTILINE | re.DOTALL)
     steps = [step for block in blocks for step in tomllib.loads(block)["steps"]]
     return {step["technique"]: step["settings"] for step in steps}
+
+
+def test_the_memory_of_its_how_to_reads_and_its_step_has_the_defaults():
+    section, step = re.findall(r"^```toml\n(.*?)^```$", page("memory"), flags=re.MULTILINE | re.DOTALL)
+    memory = Schema.from_dict(tomllib.loads(section)).memory
+    shown = tomllib.loads(section)["memory"]
+    assert set(shown) == {entry.name for entry in fields(Memory)}
+    assert memory == replace(
+        Memory(entities=memory.entities, links=memory.links),
+        **{name: shown[name] for name in ("known", "maturity", "amount")},
+    )
+    assert set(memory.entities[0].facts) == set(Fact)
+    names = [name for name in fact_names(memory) if name.startswith("memory.bank.")]
+    for told in re.findall(r"`(memory\.bank\.\w+)`", page("memory")):
+        assert told in names
+    first, _ = tomllib.loads(step)["steps"]
+    assert technique("memory", first["settings"]) == technique("memory", {})
 
 
 def test_the_settings_of_the_how_tos_are_the_defaults():

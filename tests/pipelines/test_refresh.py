@@ -14,12 +14,12 @@ import leanrisk
 from leanrisk.cli.main import main
 from leanrisk.core.errors import BundleError, DataError, ModelError, OutputError
 from leanrisk.data.load import load
-from leanrisk.evaluate.gates import GateConfig, GateResult, Verdict
+from leanrisk.evaluate.gates import GateConfig, GateResult, Verdict, gained
 from leanrisk.models.adapter import network_digest
 from leanrisk.pipelines.adapters import add
 from leanrisk.pipelines.champion import gate_settings, refresh_settings
 from leanrisk.pipelines.recipe import RefreshConfig
-from leanrisk.pipelines.refresh import gained, refresh
+from leanrisk.pipelines.refresh import refresh
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf

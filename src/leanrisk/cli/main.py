@@ -47,6 +47,7 @@ COMMANDS = {
     "pretrain": Entry("leanrisk.cli.pretrain:pretrain", "Teach a network a book's rows, outcomes or not.", _LEAN),
     "score": Entry("leanrisk.cli.score:score", "Score a file with a bundle.", _USE),
     "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),
+    "memory": Entry("leanrisk.cli.memory:app", "Tell a deployed memory new facts, and ask what it knows.", _USE),
     "report": Entry("leanrisk.cli.report:report", "Write the report page of a finished run.", _USE),
     "bench": Entry("leanrisk.cli.bench:bench", "Run one of the project's benchmarks.", _USE),
 }

@@ -85,7 +85,7 @@ def _prefixes(values: pl.Series) -> tuple[int, ...]:
         return ()
     lengths = digits.str.len_chars()
     most = int(str(lengths.mode().max()))
-    return _PREFIXES.get(most, ()) if float((lengths == most).mean() or 0.0) >= 0.8 else ()
+    return _PREFIXES.get(most, ()) if int((lengths == most).sum()) >= 0.8 * lengths.len() else ()
 
 
 def _links(columns: list[Column]) -> Iterator[Link]:

@@ -165,3 +165,8 @@ def _result(name: Metric, found: Interval, margin: float, *, higher_is_better: b
     )
     verdict = Verdict.PASSED if better else Verdict.FAILED if worse else Verdict.NOT_PROVEN
     return GateResult(name.value, verdict, found.value, found.lo, found.hi, margin, higher_is_better)
+
+
+def gained(gates: Sequence[GateResult]) -> bool:
+    """Return whether the later score is better in AUC or in KS, by point estimate."""
+    return any(gate.value > 0 for gate in gates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ from leanrisk.core.config import configured
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import DataError, Fault
 from leanrisk.core.measurement import Cost
+from leanrisk.core.schema import is_fact
 from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.folds import make_folds
 from leanrisk.models.gbdt import load_gbdt
-from leanrisk.models.gbdt_fit import refit_gbdt, slim_gbdt
+from leanrisk.models.gbdt_fit import SLIM_PARAMS, SLIM_ROUNDS, refit_gbdt, slim_gbdt
 from leanrisk.models.gbdt_search import train_gbdt_full
 from leanrisk.models.incumbent import Incumbent, Reading
 from leanrisk.models.opening import open_incumbent
@@ -31,6 +32,8 @@ from leanrisk.techniques.base import Ask, Model, Teacher
 FULL, REFIT = "incumbent: full routine", "incumbent: refit"
 _STEP = "incumbent"
 _EDGE = 1e-6
+_READING = EncoderConfig(levels=500, min_level_rows=10)
+"""How trees read categories: more levels, and rarer ones, than a network can learn from."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,18 @@ class Contender:
     rounds: int = 0
     train: Cost | None = None
     refit: Cost | None = None
+
+    def seeing(self, rows: Dataset) -> Contender:
+        """Return the contender whose fits read all features of `rows`, where facts of a memory are among them.
+
+        A model that was brought along cannot be fitted anew: small trees with fixed parameters are fitted in its place.
+        """
+        if not any(map(is_fact, rows.features)):
+            return self
+        encoder = Encoder.fit(rows, _READING)
+        if self.params is None:
+            return replace(self, encoder=encoder, params=dict(SLIM_PARAMS), rounds=SLIM_ROUNDS)
+        return replace(self, encoder=encoder)
 
     def fitted(self, rows: Dataset, *, seed: int) -> Incumbent:
         """Return the incumbent fitted once on `rows` with its fixed parameters; one brought along stays as it is."""
@@ -97,7 +112,7 @@ class Contender:
 def contender(job: Job) -> Contender:
     """Return the job's incumbent, its routine measured; taken from the checkpoint where that step has finished."""
     train = job.parts.train
-    encoder = Encoder.fit(train, EncoderConfig(levels=500, min_level_rows=10))
+    encoder = Encoder.fit(train, _READING)
     config = job.recipe.incumbent
     if config.kind in ("file", "scores"):
         return Contender(_opened(job), encoder)

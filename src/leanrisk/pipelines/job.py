@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,20 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.files import writable_folder
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.schema import Column, Kind, Role, Schema
+from leanrisk.core.schema import Column, Kind, Role, Schema, is_fact
 from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.split import Split, split
+from leanrisk.graph.events import Events, events_of
+from leanrisk.graph.recall import recalled, remembered
+from leanrisk.graph.store import MemoryStore
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.registry.bundle import check_replaceable
 
 _SILENT = Silent()
 
+MEMORY = "memory: facts of the rows"
 BUNDLE = "bundle"
 """Folder of the deployed model inside a run's folder."""
 
@@ -40,6 +45,14 @@ class Job:
     ledger: Ledger
     checkpoint: Checkpoint
     progress: Progress = _SILENT
+    events: Events | None = None
+
+    @cached_property
+    def memory(self) -> MemoryStore:
+        """The memory of all that this table knows by its end, for what is deployed; raises `ConfigError` without."""
+        if self.events is None:
+            raise ConfigError("A job remembers only where its recipe has the step 'memory'. Add it.")
+        return MemoryStore.build(remembered(self.dataset.schema), self.events)
 
     @classmethod
     def open(
@@ -85,7 +98,18 @@ class Job:
         }
         checkpoint = Checkpoint(folder / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
-        return cls(recipe, dataset, parts, digest, folder, seed, ledger, checkpoint, progress)
+        job = cls(recipe, dataset, parts, digest, folder, seed, ledger, checkpoint, progress)
+        wanted = any(step.technique == "memory" for step in recipe.steps)
+        return job._remembering() if wanted and dataset.schema.memory is not None else job
+
+    def _remembering(self) -> Job:
+        """Return the job whose rows carry the facts of their memory, each as known at its own decision."""
+        with self.ledger.phase(MEMORY), self.progress.track("recalling what was known", 1) as advance:
+            dataset = recalled(self.dataset)
+            advance(1)
+        events = events_of(self.dataset.frame, self.dataset.schema, remembered(self.dataset.schema))
+        parts = split(dataset, self.recipe.split, seed=self.seed)
+        return replace(self, dataset=dataset, parts=parts, events=events)
 
 
 def with_scores(schema: Schema, name: str) -> Schema:
@@ -98,7 +122,11 @@ def with_scores(schema: Schema, name: str) -> Schema:
 
 
 def digest_of(frame: pl.DataFrame) -> str:
-    """Return the SHA-256 over the table's column names and values, 64 hex digits; row order counts."""
+    """Return the SHA-256 over the table's column names and values, 64 hex digits; row order counts.
+
+    Facts of a memory are no part of the table.
+    """
+    frame = frame.select(name for name in frame.columns if not is_fact(name))
     digest = hashlib.sha256("\0".join(f"{name}:{dtype}" for name, dtype in frame.schema.items()).encode())
     digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).tobytes())
     return digest.hexdigest()

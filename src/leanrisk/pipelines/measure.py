@@ -51,9 +51,9 @@ def measured(
             resamples=resamples,
             stakes=stakes_of(rows, config),
         ),
-        features=len(model.features),
+        features=len(candidate.columns),
         bytes=model.size_bytes,
-        latency_ms=latency(model.usual(), records_of(rows, model.features), calls=calls),
+        latency_ms=latency(candidate.route(), records_of(rows, candidate.columns), calls=calls),
         rows_per_s=rows.rows / elapsed if elapsed > 0 else None,
     )
 

@@ -14,6 +14,7 @@ import polars as pl
 
 from leanrisk.core.dataset import Dataset, conform
 from leanrisk.core.errors import BundleError, DataError, Fault
+from leanrisk.core.schema import is_fact
 from leanrisk.core.seeding import generator
 from leanrisk.data.contract import check
 from leanrisk.data.load import load
@@ -22,6 +23,9 @@ from leanrisk.data.partition import drawn, newest
 from leanrisk.data.read import read_table, to_frame
 from leanrisk.data.split import group_codes
 from leanrisk.evaluate.stability import feature_psi
+from leanrisk.graph.events import events_of
+from leanrisk.graph.history import merged_events
+from leanrisk.graph.recall import recalled
 from leanrisk.pipelines.job import digest_of
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import alongside, load_replay
@@ -62,7 +66,7 @@ def new_dataset(champion: Bundle, source: Any) -> Dataset:
     `source`: a file, or a polars, pandas or Arrow table, or a `Dataset`. Columns that the champion's schema does not
     name are refused: nobody has said what they are, and a renamed column looks like that.
     """
-    schema = champion.schema
+    schema = champion.schema.raw
     if isinstance(source, Dataset):
         source = source.frame
     frame = read_table(source) if isinstance(source, Path | str) else to_frame(source)
@@ -71,6 +75,24 @@ def new_dataset(champion: Bundle, source: Any) -> Dataset:
     if faults:
         raise DataError(faults)
     return load(frame, schema, labelled=False)
+
+
+def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Dataset, Dataset | None]:
+    """Return the rows with the facts of the champion's memory, which learns of them all; as they are without one.
+
+    Each row is told only what was known before its own decision.
+    """
+    store = champion.memory
+    if store is None:
+        return new, older
+    history = merged_events(store.history, events_of(new.frame, new.schema, store.config))
+    if older is not None:
+        history = merged_events(history, events_of(older.frame, older.schema, store.config))
+
+    def told(rows: Dataset) -> Dataset:
+        return replace(recalled(rows, history=history), schema=champion.schema)
+
+    return told(new), None if older is None else told(older)
 
 
 def new_rows(
@@ -118,7 +140,8 @@ def taught_digest(dataset: Dataset) -> str:
 
     Features are compared as models read them, since a CSV file has other dtypes than a Parquet file of the same rows.
     """
-    names = sorted(dataset.features)
+    # What a memory knew of a row depends on what it had heard by then, and not on the row.
+    names = sorted(name for name in dataset.features if not is_fact(name))
     columns = [_plain(values) for values in conform(dataset.frame, dataset.schema).select(names)]
     columns.append(pl.Series("", dataset.labels).fill_nan(None))
     rows = np.sort(pl.DataFrame(columns).hash_rows(seed=0).to_numpy())

@@ -101,11 +101,13 @@ def _measured(job: Job, candidate: Candidate) -> dict[str, Any]:
 
 def _taught(job: Job, beaten: Contender, champion: Shrunk) -> Candidate:
     teach, new, older = job.recipe.refresh.teach, champion.newest, champion.older
-    if beaten.params is None:
+    rows = job.parts.train.keeping(champion.candidate.features)
+    seeing = beaten.seeing(rows)
+    if seeing.params is None:
         teacher = beaten.opinions(new)
     else:
         # The teacher has seen these rows, so it is asked only about perturbed ones.
-        teacher = Teacher(None, asking(*beaten.panel(job.parts.train, seed=job.seed)))
+        teacher = Teacher(None, asking(*seeing.panel(rows, seed=job.seed)))
     bench = Bench(
         train=new,
         valid=job.parts.valid,

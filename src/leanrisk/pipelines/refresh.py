@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.maturity import outcome_wait
-from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, judge
+from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, gained, judge
 from leanrisk.features.encoder import Encoder
+from leanrisk.graph.events import events_of
+from leanrisk.graph.history import merged_events
+from leanrisk.graph.store import MemoryStore
 from leanrisk.models.gbdt import load_gbdt
 from leanrisk.models.gbdt_fit import refit_gbdt
 from leanrisk.pipelines.champion import gate_settings, refresh_settings, trainable
@@ -25,7 +28,7 @@ from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.contender import asking, reading_of
 from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, digest_of
-from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time, taught_digest
+from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time, recalling, taught_digest
 from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import save_replay
@@ -69,8 +72,9 @@ def refresh(
         teach = configured(Reteach, {"method": method}, where="refresh.teach", over=config.teach)
         config = replace(config, teach=teach)
     model = trainable(champion, config)
-    dataset = new_dataset(champion, data)
-    given = None if replay is None else new_dataset(champion, replay).labelled
+    dataset, given = recalling(
+        champion, new_dataset(champion, data), None if replay is None else new_dataset(champion, replay).labelled
+    )
     rows = new_rows(champion, dataset, config, older=given, seed=seed)
     round_ = _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
     return round_.carried_out(progress)
@@ -83,6 +87,7 @@ class _Round:
     champion: Bundle
     model: LeanModel
     rows: NewRows
+    dataset: Dataset
     digests: tuple[str, str]
     config: RefreshConfig
     gates: GateConfig
@@ -120,7 +125,7 @@ class _Round:
         checkpoint = Checkpoint(out / _WORK, identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         digests = digest, taught_digest(dataset)
-        return cls(champion, model, rows, digests, config, gates, out, seed, checkpoint, ledger)
+        return cls(champion, model, rows, dataset, digests, config, gates, out, seed, checkpoint, ledger)
 
     def carried_out(self, progress: Progress) -> tuple[Bundle, dict[str, Any]]:
         """Return the bundle that stays, written, and the verdict."""
@@ -252,7 +257,16 @@ class _Round:
             card={"features": list(model.features), "taught": model.facts, "refresh": dict(verdict)},
             facts={**past, **facts},
             training=training,
+            memory=self._memory(),
         )
+
+    def _memory(self) -> MemoryStore | None:
+        """Return the champion's memory with what the new rows tell, None where it has none."""
+        store = self.champion.memory
+        if store is None:
+            return None
+        news = events_of(self.dataset.frame, self.dataset.schema, store.config)
+        return MemoryStore.build(store.config, merged_events(store.history, news))
 
 
 def verdict_on(
@@ -271,11 +285,6 @@ def verdict_on(
     if not gained(results):
         return False, f"The champion stays: nothing was gained. {reason}", results
     return True, reason, results
-
-
-def gained(gates: Sequence[GateResult]) -> bool:
-    """Return whether a newcomer is better than the champion in AUC or in KS, by point estimate."""
-    return any(gate.value > 0 for gate in gates)
 
 
 def _check_apart(champion: Bundle, out: Path) -> None:

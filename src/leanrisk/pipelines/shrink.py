@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
 from leanrisk.cost.ledger import Entry
-from leanrisk.evaluate.gates import GateResult, accepted, judge
+from leanrisk.evaluate.gates import GateResult, accepted, gained, judge
+from leanrisk.models.gbdt import Gbdt, load_gbdt
 from leanrisk.models.incumbent import Incumbent
-from leanrisk.pipelines.contender import Contender, contender, newest_slice
+from leanrisk.models.scorecard import Scorecard, load_scorecard
+from leanrisk.pipelines.contender import Contender, contender, newest_slice, reading_of
 from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, Job
 from leanrisk.pipelines.measure import measured
@@ -23,12 +25,14 @@ from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import Recipe, Step
 from leanrisk.registry.bundle import Bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher
-from leanrisk.techniques.catalogue import technique
+from leanrisk.techniques.catalogue import is_taught, technique
 from leanrisk.techniques.lean_model import LeanModel
 
 _SILENT = Silent()
 
 TEACHER = "shrink: teacher"
+_MUST_GAIN = frozenset({"memory"})
+"""What makes a model dearer to feed stays only where it is better, and not where it merely does no harm."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,10 @@ def shrunk(job: Job, beaten: Contender) -> Shrunk:
     fold = _Fold(job, beaten, older, incumbent_candidate(job, beaten))
     for step in job.recipe.steps:
         fold.take(step)
-    return Shrunk(fold.candidate, tuple(fold.records), older, newest)
+    # A memory alone makes no lean model: where no network was accepted after it, the incumbent stays as it is.
+    lean = isinstance(fold.candidate.model, LeanModel)
+    candidate = fold.candidate if lean else incumbent_candidate(job, beaten)
+    return Shrunk(candidate, tuple(fold.records), older, newest)
 
 
 def incumbent_candidate(job: Job, beaten: Contender) -> Candidate:
@@ -120,7 +127,8 @@ class _Fold:
         self.candidate = start
         self.records: list[dict[str, Any]] = []
         self._accepted: set[str] = set()
-        self._lesson: tuple[Teacher, Incumbent] | None = None
+        self._rival: Incumbent | None = None
+        self._lesson: tuple[tuple[str, ...], Teacher] | None = None
         self._measured: tuple[Candidate, Measurement] | None = None
 
     def take(self, step: Step) -> None:
@@ -133,18 +141,25 @@ class _Fold:
             facts = self._tried(step, key)
             self.job.checkpoint.finish(key, facts)
         elif facts["accepted"]:
-            model = LeanModel.load(self.job.checkpoint.place(key))
-            self.candidate = Candidate(
-                self.candidate.features, model, lineage=(*self.candidate.lineage, step.technique)
-            )
+            self.candidate = self._taken_up(step, key, tuple(facts["features"]))
         if facts["accepted"]:
             self._accepted.add(step.label)
-        self.records.append(facts)
+        self.records.append({name: told for name, told in facts.items() if name != "features"})
+
+    def _taken_up(self, step: Step, key: str, features: tuple[str, ...]) -> Candidate:
+        """Return the candidate that an accepted step of a run that was cut had made."""
+        place, lineage = self.job.checkpoint.place(key), (*self.candidate.lineage, step.technique)
+        if is_taught(step.technique):
+            return replace(self.candidate, features=features, model=LeanModel.load(place), lineage=lineage)
+        rows = self.older.keeping(features)
+        load = load_scorecard if self.beaten.model.kind == "scorecard" else load_gbdt
+        model = load(place, reading_of(self.beaten.seeing(rows).encoder))
+        return replace(self.candidate, features=features, model=model, lineage=lineage, memory=self.job.memory)
 
     def _tried(self, step: Step, key: str) -> dict[str, Any]:
         before = self._measure(self.candidate)
         try:
-            bench, rival = self._prepared()
+            bench, rival = self._prepared(step)
             with self.job.ledger.phase(f"shrink: {step.label}") as phase:
                 after = technique(step.technique, step.settings).apply(self.candidate, bench)
                 charge_gpu(phase, after)
@@ -154,12 +169,14 @@ class _Fold:
             return StepRecord(step.label, False, reason, before, None, entry.cost).to_dict()
         results = self._judged(after, rival)
         kept, reason = accepted(results, self.job.recipe.gates)
+        if kept and step.technique in _MUST_GAIN and not gained(results):
+            kept, reason = False, f"Nothing was gained: {reason}"
         record = StepRecord(step.label, kept, reason, before, self._measure(after), phase.cost, results)
         if kept:
-            if isinstance(after.model, LeanModel):
+            if isinstance(after.model, LeanModel | Gbdt | Scorecard):
                 after.model.save(self.job.checkpoint.place(key))
             self.candidate = after
-        return record.to_dict()
+        return {**record.to_dict(), "features": list(after.features)}
 
     def _judged(self, after: Candidate, rival: Incumbent) -> tuple[GateResult, ...]:
         """Judge against the incumbent as fitted on the very rows that the candidate learned from."""
@@ -172,13 +189,11 @@ class _Fold:
             seed=self.job.seed,
         )
 
-    def _prepared(self) -> tuple[Bench, Incumbent]:
-        if self._lesson is None:
+    def _prepared(self, step: Step) -> tuple[Bench, Incumbent]:
+        teacher = self._teacher() if is_taught(step.technique) else Teacher(None)
+        if self._rival is None:
             with self.job.ledger.phase(TEACHER):
-                self._lesson = self.beaten.lesson(
-                    self.older, folds=self.job.recipe.incumbent.gbdt.folds, seed=self.job.seed
-                )
-        teacher, rival = self._lesson
+                self._rival = self.beaten.fitted(self.older, seed=self.job.seed)
         bench = Bench(
             train=self.older,
             valid=self.job.parts.valid,
@@ -186,8 +201,24 @@ class _Fold:
             measure=self._measure,
             seed=self.job.seed,
             progress=self.job.progress,
+            refit=lambda rows: self.beaten.seeing(rows).fitted(rows, seed=self.job.seed),
+            memory=None if self.job.events is None else lambda: self.job.memory,
         )
-        return bench, rival
+        return bench, self._rival
+
+    def _teacher(self) -> Teacher:
+        """Return the teacher of the rows that reads what the candidate's features show, facts of a memory included."""
+        seen = self.candidate.facts
+        if self._lesson is None or self._lesson[0] != seen:
+            rows = self.older.keeping(self.candidate.features) if seen else self.older
+            with self.job.ledger.phase(TEACHER):
+                teacher, fitted = self.beaten.seeing(rows).lesson(
+                    rows, folds=self.job.recipe.incumbent.gbdt.folds, seed=self.job.seed
+                )
+            self._lesson = seen, teacher
+            if not seen:
+                self._rival = fitted
+        return self._lesson[1]
 
     def _measure(self, candidate: Candidate) -> Measurement:
         if self._measured is None or self._measured[0] is not candidate:

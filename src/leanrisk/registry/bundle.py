@@ -11,17 +11,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from leanrisk.core.errors import BundleError, DataError, Fault, LeanRiskError, OutputError
 from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
-from leanrisk.core.schema import Schema
+from leanrisk.core.schema import Schema, is_fact
 from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
+from leanrisk.features.days import day_number
 from leanrisk.features.encoder import Encoder
+from leanrisk.graph.recall import recalled
+from leanrisk.graph.store import MemoryStore
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.registry.manifest import MEMORY, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST
-from leanrisk.registry.manifest import Manifest
 
 T = TypeVar("T")
 
@@ -55,8 +59,11 @@ class Bundle:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the columns that must be sent to score a row."""
-        return self.encoder.columns
+        """Names of the columns that must be sent to score a row, those that name entities of the memory included."""
+        read = [name for name in self.encoder.columns if not is_fact(name)]
+        if self.schema.memory is None:
+            return tuple(read)
+        return tuple(dict.fromkeys([*read, *self.schema.memory.columns, str(self.schema.time)]))
 
     @property
     def size_bytes(self) -> int:
@@ -67,21 +74,45 @@ class Bundle:
         """Return the probability of bad (regression: the value) per row, float32 (rows,).
 
         `table`: a polars, pandas or Arrow table, or a mapping of columns, with the raw columns by name; their order and
-        further columns do not matter. Raises `DataError` with every missing or re-typed column at once.
+        further columns do not matter. With a memory each row is told what was known before its own decision time.
+        Raises `DataError` with every missing or re-typed column at once.
         """
         rows = load(to_frame(table), self._scoring_schema, labelled=False)
+        if self.memory is not None:
+            rows = recalled(rows, history=self.memory.history)
         return self.session.probability(self.encoder.inputs(rows.frame))
 
     def record(self, record: Mapping[str, Any]) -> float:
         """Return the probability of bad of one record of raw fields; the same bits as in a batch.
 
-        An absent field is missing. Raises `DataError` naming every field that should be a finite number and is not.
+        An absent field is missing. With a memory the record needs its decision time. Raises `DataError` naming every
+        field that should be a finite number and is not.
         """
-        inputs = self.encoder.record(record)
+        inputs = self.encoder.record(record if self.memory is None else {**record, **self.facts_of(record)})
         if np.isinf(inputs.numeric).any():
             names = np.array(self.encoder.fields.names[: inputs.numeric.shape[1]])[np.isinf(inputs.numeric[0])]
             raise DataError([_infinite(str(name)) for name in names])
         return float(self.session.probability(inputs)[0])
+
+    def facts_of(self, record: Mapping[str, Any]) -> dict[str, float]:
+        """Return what the memory knew before the record's decision time, by the names of its facts; empty without one.
+
+        Raises `DataError` for a record without a decision time.
+        """
+        if self.memory is None:
+            return {}
+        try:
+            at = day_number(record.get(str(self.schema.time)))
+        except (TypeError, ValueError):
+            at = float("nan")
+        if at != at:  # noqa: PLR0124
+            raise DataError([_undated(str(self.schema.time))])
+        names = self.memory.names
+        if at >= self.memory.clock:
+            return dict(zip(names, self.memory.lookup(record, at).tolist(), strict=True))
+        # The past is slower: it is worked out from the events themselves, since the store knows later ones by now.
+        row = load(pl.DataFrame([dict(record)], strict=False), self._scoring_schema, labelled=False)
+        return recalled(row, history=self.memory.history).frame.select(names).row(0, named=True)
 
     @property
     def digest(self) -> str:
@@ -123,8 +154,21 @@ class Bundle:
         return _part(self.folder / GRAPH, lambda file: GraphSession(self.graph))
 
     @cached_property
+    def memory(self) -> MemoryStore | None:
+        """The memory as it is now, None where the model has none; raises `MemoryStoreError` where it is damaged."""
+        if self.schema.memory is None:
+            return None
+        store = MemoryStore.open(self.folder / MEMORY)
+        if store.config != self.schema.memory:
+            raise BundleError(
+                f"A bundle's memory remembers what its schema says: in '{self.folder}' it is another one. Restore the "
+                "bundle from its source."
+            )
+        return store
+
+    @cached_property
     def _scoring_schema(self) -> Schema:
-        return self.schema.keeping(self.encoder.fields.names)
+        return self.schema.keeping(self.encoder.fields.names).raw
 
 
 def _part(file: Path, read: Callable[[Path], T]) -> T:
@@ -144,6 +188,7 @@ def write_bundle(
     card: Mapping[str, Any],
     facts: Mapping[str, Any],
     training: Callable[[Path], None] | None = None,
+    memory: MemoryStore | None = None,
 ) -> Bundle:
     """Write a bundle to `folder` in one step and return it, loaded and checked against its own reference predictions.
 
@@ -161,6 +206,9 @@ def write_bundle(
         write_json(part / CARD, dict(card))
         if training is not None:
             training(writable_folder(part / TRAINING))
+        if memory is not None:
+            memory.save(part / MEMORY)
+            facts = {**facts, MEMORY: {"facts": len(memory.names)}}
         Manifest.of(part, facts).write(part)
         Bundle.load(part).check_reference()
     return Bundle.load(folder)
@@ -174,6 +222,11 @@ def check_replaceable(folder: Path) -> None:
             f"A bundle takes the place of another bundle or of nothing: '{folder}' holds something else. Choose an "
             "empty folder; nothing that stands there was changed."
         )
+
+
+def _undated(name: str) -> Fault:
+    message = "a memory answers as of the decision: this record has no decision time that can be read."
+    return Fault("undated", message, "Send it, as 2026-01-31 or 2026-01-31T12:00:00.", name)
 
 
 def _infinite(name: str) -> Fault:

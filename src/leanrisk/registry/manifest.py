@@ -13,6 +13,8 @@ from leanrisk.core.files import sha256_of, write_json
 
 NAME = "manifest.json"
 FORMAT = 1
+MEMORY = "memory"
+"""Folder of a bundle's memory and the fact that tells of it: it grows after the bundle is made, and checks itself."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Manifest:
         The folder `optional` inside it may be missing as a whole.
         """
         present = set(_names(folder))
+        wrong = self._memory_faults(folder)
         spared = f"{optional}/" if optional and not (folder / optional).exists() else None
         missing = sorted(name for name in set(self.files) - present if not (spared and name.startswith(spared)))
-        wrong = [f"'{name}' is missing" for name in missing]
+        wrong += [f"'{name}' is missing" for name in missing]
         wrong += [f"'{name}' is not in the manifest" for name in sorted(present - set(self.files))]
         # What a link leads to can change after it was checked.
         links = {name for name in present if (folder / name).is_symlink()}
@@ -70,7 +73,17 @@ class Manifest:
                 f"A bundle must be as it was written: in '{folder}' {'; '.join(wrong)}. Restore it from its source."
             )
 
+    def _memory_faults(self, folder: Path) -> list[str]:
+        """Return what is wrong with the place of the memory; its content is for the memory to check when it opens."""
+        place = folder / MEMORY
+        if place.is_symlink():
+            return [f"'{MEMORY}' is a link"]
+        if place.exists() != (MEMORY in self.facts):
+            return [f"'{MEMORY}' is {'not in the manifest' if place.exists() else 'missing'}"]
+        return []
+
 
 def _names(folder: Path) -> list[str]:
-    files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
-    return sorted(path.relative_to(folder).as_posix() for path in files if path.name != NAME or path.parent != folder)
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    own = (path.as_posix() for path in files if path.parts[0] != MEMORY)
+    return sorted(name for name in own if name != NAME)

@@ -56,6 +56,11 @@ class Shelf:
         place = Path(folder)
         if place.exists() and (place.is_file() or any(place.iterdir())):
             raise OutputError(f"A shelf starts in an empty folder: '{folder}' holds something. Choose another folder.")
+        if base.schema.memory is not None:
+            raise BundleError(
+                f"A shelf holds models without a memory: '{base.folder}' has one, which each adapter would need beside "
+                "it. Deploy the bundle itself, or shrink without the step 'memory'."
+            )
         with replacing_folder(place) as part:
             _copied(base, part / BASE, without)
             Bundle.load(part / BASE).check_reference()

@@ -14,6 +14,8 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Measurement
 from leanrisk.core.progress import Progress, Silent
+from leanrisk.core.schema import is_fact
+from leanrisk.graph.store import MemoryStore
 from leanrisk.models.incumbent import RecordRoute
 
 _SILENT = Silent()
@@ -53,13 +55,35 @@ class Model(Protocol):
 class Candidate:
     """What would be deployed at this point of the recipe: an immutable value that each technique replaces.
 
-    `features` are the columns kept; `lineage` names the techniques that made it, in order.
+    `features` are the columns that the model may see, facts of a `memory` among them where there is one; `lineage`
+    names the techniques that made it, in order.
     """
 
     features: tuple[str, ...]
     model: Model
     precision: str = "fp32"
     lineage: tuple[str, ...] = ()
+    memory: MemoryStore | None = None
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Names of the features that the memory computes."""
+        return tuple(name for name in self.features if is_fact(name))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that must be fetched to score a row: what the model reads, and what names entities."""
+        read = [name for name in self.model.features if not is_fact(name)]
+        return tuple(dict.fromkeys([*read, *(self.memory.config.columns if self.memory else ())]))
+
+    def route(self) -> RecordRoute | None:
+        """Return the route that serves it, the memory's look-up of this moment included; None where there is none."""
+        answer, memory = self.model.usual(), self.memory
+        if answer is None or memory is None:
+            return answer
+        names = memory.names
+        # The facts are those of now, whenever the record was decided: that is what a service looks up.
+        return lambda record: answer({**record, **dict(zip(names, memory.lookup(record, memory.clock), strict=True))})
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,9 @@ class Bench:
     """All that a technique may see. The test part is not here, so no technique can look at it.
 
     `measure` gives quality (on validation) and cost of a candidate with the very scorer that serves; techniques are
-    measured through it, since they may not import the layers that know how.
+    measured through it, since they may not import the layers that know how. `refit` fits the incumbent anew, with its
+    fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from. Both are
+    None where a round has no such thing.
     """
 
     train: Dataset
@@ -90,6 +116,8 @@ class Bench:
     seed: int
     objective: str = "binary"
     progress: Progress = _SILENT
+    refit: Callable[[Dataset], Model] | None = None
+    memory: Callable[[], MemoryStore] | None = None
 
 
 def unmeasured(candidate: Candidate) -> Measurement:

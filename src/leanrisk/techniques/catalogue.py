@@ -14,12 +14,19 @@ _HOMES = {
     "distill": "leanrisk.techniques.distill:Distill",
     "freeze": "leanrisk.techniques.freeze:Freeze",
     "lora": "leanrisk.techniques.lora:Lora",
+    "memory": "leanrisk.techniques.memory:Remember",
 }
+_UNTAUGHT = frozenset({"memory"})
 
 
 def technique_names() -> tuple[str, ...]:
     """Return the names that a recipe may use, in alphabetical order."""
     return tuple(sorted(_HOMES))
+
+
+def is_taught(name: str) -> bool:
+    """Return whether a technique learns from the teacher, whose opinions on every row are dear to come by."""
+    return name not in _UNTAUGHT
 
 
 def technique(name: str, settings: Mapping[str, Any]) -> Technique:

@@ -1,0 +1,196 @@
+"""A run with an external memory: what it brings, what travels with the bundle, and what later facts change."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from leanrisk.cli.main import main
+from leanrisk.core.errors import BundleError, DataError
+from leanrisk.core.schema import is_fact
+from leanrisk.data.load import load
+from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.memory_update import update_memory
+from leanrisk.pipelines.refresh import refresh
+from leanrisk.pipelines.run import run_recipe
+from leanrisk.pipelines.shrink import shrink
+from leanrisk.registry.bundle import Bundle
+from leanrisk.registry.shelf import Shelf
+from leanrisk.serve.scoring import Scorer
+from tests.pipelines.banks import SCHEMA, brokered, brokered_data, memory_recipe
+from tests.pipelines.tiny import SEED, tiny_recipe
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with memory: its folder and its result."""
+    out = tmp_path_factory.mktemp("memory-run")
+    return out, run_recipe(brokered_data(), memory_recipe(), out=out, seed=SEED)
+
+
+@pytest.fixture
+def bundle(finished, tmp_path):
+    """A copy of the run's bundle, which a test may change."""
+    return shutil.copytree(finished[0] / "bundle", tmp_path / "bundle")
+
+
+def test_who_remembers_outcomes_beats_who_does_not(finished):
+    _, result = finished
+    steps = {step["technique"]: step for step in result["steps"]}
+    assert steps["memory"]["accepted"], steps["memory"]["reason"]
+    assert steps["distill"]["accepted"], steps["distill"]["reason"]
+    assert result["differences"]["ks"]["lo"] > 0.1
+    assert result["incumbent"]["quality"]["auc"]["hi"] < result["lean"]["quality"]["auc"]["lo"]
+
+
+def test_columns_are_what_has_to_be_fetched(finished):
+    out, result = finished
+    assert Bundle.load(out / "bundle").features == ("income", "amount", "bank", "decided")
+    assert result["incumbent"]["features"] == 2
+    assert result["lean"]["features"] == 3
+    assert result["data"]["columns"] == len(SCHEMA.columns)
+
+
+def test_the_bundle_answers_for_the_past_as_the_run_did(finished):
+    out, _ = finished
+    scores = pl.read_parquet(out / "scores.parquet")
+    rows = scores.select("loan").join(brokered(2400), on="loan", how="left", maintain_order="left")
+    again = Bundle.load(out / "bundle").score(rows)
+    assert np.array_equal(again, scores["lean"].to_numpy())
+
+
+def test_one_record_is_told_what_a_batch_is_told(finished):
+    scorer = Scorer.open(finished[0] / "bundle")
+    rows = brokered(60, seed=9, later=1200)
+    batch = scorer.bundle.score(rows)
+    single = [scorer.one(record) for record in rows.to_dicts()]
+    assert np.allclose(single, batch, atol=1e-6)
+    past = brokered(60, seed=9, later=300)
+    assert np.allclose([scorer.one(record) for record in past.to_dicts()], scorer.bundle.score(past), atol=1e-6)
+
+
+def test_a_bank_that_nobody_knows_is_scored_as_the_book_is(finished):
+    bundle = Bundle.load(finished[0] / "bundle")
+    record = {**brokered(1, later=1200).to_dicts()[0], "bank": "nobody"}
+    facts = bundle.facts_of(record)
+    assert facts["memory.bank.count_90"] == 0
+    assert 0 < facts["memory.bank.rate"] < 1
+    assert 0 < bundle.record(record) < 1
+
+
+@pytest.mark.parametrize("decided", [None, "tomorrow", ""])
+def test_a_record_without_a_decision_time_is_refused(finished, decided):
+    bundle = Bundle.load(finished[0] / "bundle")
+    with pytest.raises(DataError, match="decided"):
+        bundle.record({**brokered(1).to_dicts()[0], "decided": decided})
+
+
+def test_a_table_without_the_entity_is_refused(finished):
+    with pytest.raises(DataError, match="bank"):
+        Bundle.load(finished[0] / "bundle").score(brokered(5).drop("bank"))
+
+
+def test_new_outcomes_change_scores_without_any_training(bundle):
+    model = Bundle.load(bundle)
+    later = brokered(1, later=2000).with_columns(bank=pl.lit("bank 5"))
+    before = model.record(later.to_dicts()[0])
+    news = brokered(400, seed=5, later=1000).with_columns(bank=pl.lit("bank 5"), bad=pl.lit(1))
+    absorbed, _ = update_memory(bundle, news)
+    assert absorbed.new == 400
+    changed = Bundle.load(bundle)
+    assert changed.digest == model.digest
+    assert changed.record(later.to_dicts()[0]) > before
+    again, _ = update_memory(bundle, news)
+    assert (again.new, again.duplicates) == (0, 400)
+
+
+def test_events_need_the_columns_of_the_memory_and_no_other(bundle):
+    news = brokered(30, seed=6, later=1000)
+    absorbed, _ = update_memory(bundle, news.drop("income", "bad"))
+    assert absorbed.new == 30
+    with pytest.raises(DataError, match="bank"):
+        update_memory(bundle, news.drop("bank"))
+
+
+def test_the_command_says_what_was_absorbed(bundle, tmp_path, capsys):
+    file = tmp_path / "news.csv"
+    brokered(30, seed=6, later=1000).write_csv(file)
+    assert main(["memory", "update", str(bundle), str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["new"] == 30
+    assert main(["memory", "update", str(bundle), str(file)]) == 0
+    assert "30" in capsys.readouterr().out
+    assert main(["memory", "show", str(bundle), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["events"] == 2430
+
+
+def test_a_bundle_without_a_memory_cannot_be_told(tmp_path):
+    made = shrink(brokered_data(), tiny_recipe(), out=tmp_path, seed=SEED)
+    assert made is not None
+    assert made.schema.memory is None
+    with pytest.raises(BundleError, match="has none"):
+        update_memory(made.folder, brokered(10, later=1000))
+
+
+def test_a_memory_that_was_taken_away_or_put_there_is_refused(bundle):
+    shutil.move(bundle / "memory", bundle.parent / "memory")
+    with pytest.raises(BundleError, match="'memory' is missing"):
+        Bundle.load(bundle)
+    (bundle / "memory").symlink_to(bundle.parent / "memory")
+    with pytest.raises(BundleError, match="'memory' is a link"):
+        Bundle.load(bundle)
+
+
+def test_a_shelf_refuses_a_model_with_a_memory(bundle, tmp_path):
+    with pytest.raises(BundleError, match="without a memory"):
+        Shelf.create(tmp_path / "shelf", Bundle.load(bundle))
+
+
+def test_a_refresh_learns_with_the_memory_and_hands_it_on(finished, tmp_path):
+    champion = Bundle.load(finished[0] / "bundle")
+    stays, verdict = refresh(champion.folder, brokered(600, seed=4, later=900), out=tmp_path, seed=SEED)
+    assert verdict["rows"]["new"] if isinstance(verdict["rows"], dict) else verdict["rows"]
+    assert stays.memory is not None
+    events = len(stays.memory.history.id)
+    assert events == (3000 if verdict["accepted"] else 2400)
+    rows = brokered(40, seed=8, later=2000)
+    assert np.isfinite(stays.score(rows)).all()
+
+
+def test_a_run_that_was_cut_takes_the_memory_up_again(tmp_path, finished):
+    done = run_recipe(brokered_data(), memory_recipe(), out=tmp_path, seed=SEED)
+    (tmp_path / "bundle" / "model.onnx").unlink()
+    shutil.rmtree(tmp_path / "bundle")
+    again = run_recipe(brokered_data(), memory_recipe(), out=tmp_path, seed=SEED, resume=True)
+    assert again["lean"]["quality"] == done["lean"]["quality"] == finished[1]["lean"]["quality"]
+
+
+def test_a_memory_step_without_a_section_is_dropped_with_its_reason(tmp_path):
+    plain = load(brokered(2400), replace(SCHEMA, memory=None))
+    result = run_recipe(plain, memory_recipe(), out=tmp_path, seed=SEED)
+    step = result["steps"][0]
+    assert not step["accepted"]
+    assert "[memory]" in step["reason"]
+
+
+def test_facts_that_say_nothing_are_dropped(tmp_path):
+    rng = np.random.default_rng(1)
+    frame = brokered(2400)
+    data = load(frame.with_columns(bank=pl.Series([f"bank {n}" for n in rng.integers(0, 60, frame.height)])), SCHEMA)
+    result = run_recipe(data, memory_recipe("gates.auc_margin=0.0"), out=tmp_path, seed=SEED)
+    assert not result["steps"][0]["accepted"]
+    if (tmp_path / "bundle").exists():
+        assert not any(map(is_fact, Bundle.load(tmp_path / "bundle").encoder.columns))
+
+
+def test_no_row_is_told_an_outcome_before_it_was_known(tmp_path):
+    frame = brokered(2400)
+    end = frame["decided"].quantile(0.5)
+    lied = frame.with_columns(bad=pl.when(pl.col("decided") >= end).then(1 - pl.col("bad")).otherwise("bad"))
+    told = [Job.open(load(rows, SCHEMA), memory_recipe(), out=tmp_path, seed=SEED).dataset for rows in (frame, lied)]
+    facts = [rows.frame.filter(pl.col("decided") <= end).select(rows.schema.facts) for rows in told]
+    assert facts[0].equals(facts[1])
