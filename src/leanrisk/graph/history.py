@@ -131,7 +131,7 @@ class History:
 
 
 def merged_events(events: Events, more: Events) -> Events:
-    """Return the events and those of `more` that are not among them, with the outcomes that `more` tells of known ones."""
+    """Return the events, those of `more` that are not among them, and the outcomes that `more` tells of known ones."""
     history = History(events)
     history.merge(more)
     return history.events

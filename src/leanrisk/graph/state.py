@@ -41,8 +41,8 @@ class State:
 
     @property
     def clock(self) -> float:
-        """The moment just after the latest fact that is counted."""
-        return float(np.nextafter(self._latest, np.inf))
+        """The moment just after the latest fact that is counted; minus infinity before the first."""
+        return float(np.nextafter(self._latest, np.inf)) if self._latest > -np.inf else -np.inf
 
     @property
     def pending(self) -> int:

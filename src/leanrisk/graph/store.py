@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from leanrisk.core.errors import MemoryStoreError
+from leanrisk.core.files import writable_folder
 from leanrisk.core.memory import Memory
 from leanrisk.graph.events import Events
 from leanrisk.graph.facts import fact_names
 from leanrisk.graph.history import Absorbed, History
+from leanrisk.graph.home import Home
 from leanrisk.graph.keys import MISSING_KEY, record_key, text_key
+from leanrisk.graph.persist import current, locked, read_snapshot, write_snapshot
+from leanrisk.graph.provenance import Provenance
 from leanrisk.graph.state import State
 
+_LONG_JOURNAL = 50_000
+"""Events in a journal from which on it is folded into a new snapshot, unless the snapshot is much longer still."""
 _MOST_TEXTS = 500_000
 """Texts whose keys are kept at hand; beyond them the table starts anew."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a rate comes from: `bads` of `known` outcomes of the entity `value` at `level`, as of the moment `at`.
-
-    `unknown` says that the entity was never seen, so that its rate is that of the coarser one.
-    """
-
-    level: str
-    value: str
-    known: int
-    bads: int
-    rate: float
-    at: float
-    unknown: bool
-
-    def __str__(self) -> str:
-        if self.unknown:
-            return f"{self.level} {self.value}: never seen before"
-        return f"{self.level} {self.value}: {self.bads:,} of {self.known:,} matured outcomes bad"
 
 
 class MemoryStore:
@@ -50,6 +35,9 @@ class MemoryStore:
         self.config, self.version = memory, version
         self.names = fact_names(memory)
         self._state, self._events = state, history
+        self._home: Home | None = None
+        # Services look up from several threads, and a look-up may count outcomes whose time has come.
+        self._lock = RLock()
         # For each level: its columns, how many letters count, and the keys of texts met before.
         self._ways: list[tuple[tuple[str, ...], int | None, dict[str, int]]] = [
             (entity.columns, size, {}) for entity in memory.entities for size in (None, *entity.prefixes)
@@ -79,23 +67,26 @@ class MemoryStore:
         An event whose id is known is a duplicate and changes nothing, unless it tells an outcome that was unknown so
         far. An outcome that becomes known after the latest event waits until its time has come.
         """
-        merged = self._events.merge(events)
-        late = self._state.absorb(merged, self._events)
-        return merged.told(late=late, pending=self._state.pending)
+        self._check_fits(events)
+        with self._lock:
+            merged = self._events.merge(events)
+            late = self._state.absorb(merged, self._events)
+            return merged.told(late=late, pending=self._state.pending)
 
     def lookup(self, record: Mapping[str, Any], at: float) -> npt.NDArray[np.float32]:
         """Return what is known of the record's entities at the moment `at`, float32 (facts,), in order of `names`.
 
         Raises `MemoryStoreError` for a moment before the clock: later facts are in the counters by now.
         """
-        keys = self._keys(record, at)
         ends = [(record_key(record, [source]), record_key(record, [target])) for source, target in self._ends]
-        return self._state.answer(keys, ends, at)
+        with self._lock:
+            return self._state.answer(self._keys(record, at), ends, at)
 
     def explain(self, record: Mapping[str, Any], at: float) -> list[Provenance]:
         """Return for each level that the record names what its rate rests on; raises as `lookup` does."""
-        keys = self._keys(record, at)
-        told, seen = self._state.outcomes(keys, at)
+        with self._lock:
+            keys = self._keys(record, at)
+            told, seen = self._state.outcomes(keys, at)
         found = []
         for place, (level, (columns, size, _)) in enumerate(zip(self._state.levels, self._ways, strict=True)):
             if keys[place] == MISSING_KEY:
@@ -107,7 +98,7 @@ class MemoryStore:
         return found
 
     def _keys(self, record: Mapping[str, Any], at: float) -> list[int]:
-        if not at >= self.clock:
+        if not self.clock <= at < np.inf or at == -np.inf:
             raise MemoryStoreError(
                 f"A memory answers for moments from its clock on, {self.clock}: asked for {at}. Later facts are "
                 "counted in by now; work out the past with build_facts on its history."
@@ -136,21 +127,76 @@ class MemoryStore:
         """Return the store that gave `arrays`."""
         return cls(memory, State.of(memory, arrays), History.of(memory, arrays), version=version)
 
-    def append(self, folder: Path, events: Events) -> Absorbed:
-        """Absorb events, which are on disk in the store's `folder` before this returns; otherwise as `update`."""
-        from leanrisk.graph.persist import append_events
-
-        return append_events(folder, self, events)
-
     def save(self, folder: Path) -> None:
-        """Write the store to `folder` as a new version; see `graph.persist` for the layout."""
-        from leanrisk.graph.persist import save_snapshot
-
-        self.version = save_snapshot(self, folder)
+        """Write the store to `folder` as a new version, with an empty journal; raises `OutputError`."""
+        writable_folder(folder)
+        with locked(folder):
+            self.version = write_snapshot(folder, self.config, self.arrays(), self.clock)
 
     @classmethod
     def open(cls, folder: Path, version: int | None = None) -> MemoryStore:
-        """Return the store in `folder`, or an earlier `version`; raises `MemoryStoreError` where it is damaged."""
-        from leanrisk.graph.persist import open_store
+        """Return the newest store in `folder`, or an earlier `version`, with what its journal adds.
 
-        return open_store(folder, version)
+        Raises `MemoryStoreError` naming the file that is missing or damaged. A batch that a crash cut short is left
+        out: `torn` tells its bytes, and the next line of absorbed.jsonl too.
+        """
+        folder = Path(folder)
+        number = current(folder) if version is None else version
+        memory, arrays = read_snapshot(folder, number)
+        store = cls.of(memory, arrays, version=number)
+        store._home = Home(folder, number, memory)
+        store._catch_up()
+        return store
+
+    @property
+    def torn(self) -> int:
+        """Bytes of a batch in the journal that a crash cut short; nobody was told that it was absorbed."""
+        return self._home.torn if self._home else 0
+
+    def append(self, events: Events) -> Absorbed:
+        """Absorb events as `update` does; they are on disk, in the folder of `open`, before this returns.
+
+        Whatever another process appended is absorbed first. Raises `MemoryStoreError` for a store that was not opened
+        from a folder or is not its newest version, `OutputError` where the disk refuses.
+        """
+        home = self._opened()
+        self._check_fits(events)
+        with self._lock, home.writing():
+            self._catch_up()
+            torn = home.torn
+            home.write(events)
+            absorbed = self.update(events)
+            home.note(absorbed, self.clock, torn)
+        if home.rows > max(_LONG_JOURNAL, self.history.rows // 2):
+            self.compact()
+        return absorbed
+
+    def compact(self) -> None:
+        """Write snapshot and journal as one new snapshot, so that the next `open` is fast; raises as `append` does."""
+        home = self._opened()
+        with self._lock, home.writing():
+            self._catch_up()
+            self.version = write_snapshot(home.folder, self.config, self.arrays(), self.clock)
+            self._home = Home(home.folder, self.version, self.config)
+
+    def _catch_up(self) -> None:
+        for batch in self._opened().unread():
+            self.update(batch)
+
+    def _opened(self) -> Home:
+        if self._home is None:
+            raise MemoryStoreError(
+                "Only a memory opened from a folder can keep what it learns: this one lies in none. Call save(folder), "
+                "then MemoryStore.open(folder)."
+            )
+        return self._home
+
+    def _check_fits(self, events: Events) -> None:
+        own = self.history
+        if set(events.keys) != set(own.keys) or set(events.ends) != set(own.ends):
+            raise MemoryStoreError(
+                f"Events must name what the memory remembers, {[*own.keys, *own.ends]}: these name "
+                f"{[*events.keys, *events.ends]}. Read them with events_of and this memory's config."
+            )
+        if not np.isfinite(events.happened).all():
+            raise MemoryStoreError("Events must have happened at some time: one has none. Leave it out.")
