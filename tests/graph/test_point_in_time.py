@@ -22,6 +22,7 @@ AT = st.integers(-8, 84).map(lambda quarter: quarter / 4)
 # The same books in every run, and no shrinking: that a fault is found matters here, not how small a book shows it.
 SEARCH = settings(
     max_examples=400,
+    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],
@@ -35,6 +36,7 @@ def build(events: Events, asked: Events) -> np.ndarray:
     return build_facts(MEMORY, events, asked).to_numpy()
 
 
+@settings(deadline=None)
 @given(books(), books(most=8))
 def test_the_build_gives_what_the_definition_says(book, asked):
     rows = [*book, *asked]
@@ -51,12 +53,14 @@ def facts_at(engine: Engine, book: list[Happening], at: float) -> np.ndarray:
     return engine(as_events(book), as_of(as_events(QUESTIONS), at))
 
 
+@settings(deadline=None)
 @given(books(), AT, st.data())
 def test_nothing_known_at_or_after_a_moment_changes_its_facts(book, at, data):
     other = later_changed(data, book, at)
     np.testing.assert_allclose(facts_at(build, book, at), facts_at(build, other, at), rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(books(), st.data())
 def test_no_row_knows_its_own_outcome(book, data):
     outcomes = [data.draw(st.sampled_from((0.0, 1.0))) if math.isfinite(event.known) else math.nan for event in book]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leanrisk.core.errors import MemoryStoreError
@@ -93,6 +93,7 @@ def moment(store: MemoryStore, later: float) -> float:
     return later if store.clock == -math.inf else store.clock + later
 
 
+@settings(deadline=None)
 @given(tables(), st.lists(st.integers(0, 40), min_size=1, max_size=3))
 def test_the_store_answers_what_the_build_answers_now_and_later(frame, waits):
     events = read(frame)
@@ -104,6 +105,7 @@ def test_the_store_answers_what_the_build_answers_now_and_later(frame, waits):
         assert_same(asked(store, at), built(events, at))
 
 
+@settings(deadline=None)
 @given(tables(), st.randoms(use_true_random=False), st.integers(1, 5))
 def test_the_order_and_the_batches_in_which_events_come_do_not_matter(frame, random, parts):
     events = read(frame)
@@ -121,6 +123,7 @@ def test_the_order_and_the_batches_in_which_events_come_do_not_matter(frame, ran
     assert_same(asked(store, at), built(store.history, at))
 
 
+@settings(deadline=None)
 @given(tables(), st.data())
 def test_the_same_events_again_change_nothing(frame, data):
     events = read(frame)
@@ -136,6 +139,7 @@ def test_the_same_events_again_change_nothing(frame, data):
     assert store.history.rows == events.rows
 
 
+@settings(deadline=None)
 @given(tables(), st.integers(0, 20))
 def test_outcomes_told_later_count_as_if_told_at_once(frame, wait):
     store = MemoryStore.build(REMEMBERED, read(frame.with_columns(bad=pl.lit(None, dtype=pl.Int64))))
