@@ -29,9 +29,8 @@ def update_memory(bundle: Path | str, data: Any) -> tuple[Absorbed, MemoryStore]
     memory = told(Bundle.load(bundle))
     schema = memory_schema(memory[0], memory[1])
     events = read_events(data, schema, memory[1])
-    folder = Path(bundle) / MEMORY
-    store = MemoryStore.open(folder)
-    return store.append(folder, events), store
+    store = MemoryStore.open(Path(bundle) / MEMORY)
+    return store.append(events), store
 
 
 def told(bundle: Bundle) -> tuple[Schema, Memory]:

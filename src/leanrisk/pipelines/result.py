@@ -17,6 +17,7 @@ from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.machine import machine_facts
 from leanrisk.pipelines.newest_round import Refreshed
 from leanrisk.pipelines.shrink import TEACHER, Shrunk
+from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.lean_model import LeanModel
 
 
@@ -44,7 +45,7 @@ def run_result(
         "machine": machine_facts(),
         "data": _data(job, found, name),
         "incumbent": _incumbent(beaten, found),
-        "lean": _lean(lean.model, lean.precision, found, cheap, shrink_cost),
+        "lean": {**_lean(lean.model, lean.precision, found, cheap, shrink_cost), "memory": _memory(lean)},
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
         "alerts": _alerts(job),
@@ -59,7 +60,7 @@ def _data(job: Job, found: Final, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "rows": job.dataset.rows,
-        "columns": len(job.dataset.schema.columns),
+        "columns": len(job.dataset.schema.raw.columns),
         "features": len(job.dataset.features),
         "bad_rate": float(job.dataset.labelled.labels.mean()),
         "sha256": job.digest,
@@ -103,6 +104,14 @@ def _lean(model: Any, precision: str, found: Final, refresh: Cost | None, shrink
         "refresh": _plain(refresh),
         "shrink": asdict(shrink),
     }
+
+
+def _memory(lean: Candidate) -> dict[str, int] | None:
+    """Return how many facts the model reads, and of how many events and levels; None where it remembers nothing."""
+    if lean.memory is None:
+        return None
+    levels = sum(len(entity.levels) for entity in lean.memory.config.entities)
+    return {"facts": len(lean.facts), "levels": levels, "events": lean.memory.history.rows}
 
 
 def _measurement(found: Measurement) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
 from leanrisk.cost.ledger import Entry
-from leanrisk.evaluate.gates import GateResult, accepted, gained, judge
+from leanrisk.evaluate.gates import GateResult, accepted, judge
 from leanrisk.models.gbdt import Gbdt, load_gbdt
 from leanrisk.models.incumbent import Incumbent
 from leanrisk.models.scorecard import Scorecard, load_scorecard
@@ -32,7 +32,7 @@ _SILENT = Silent()
 
 TEACHER = "shrink: teacher"
 _MUST_GAIN = frozenset({"memory"})
-"""What makes a model dearer to feed stays only where it is better, and not where it merely does no harm."""
+"""What makes a model dearer to feed stays only where a bound says that it is better, not where it does no harm."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class _Fold:
             return StepRecord(step.label, False, reason, before, None, entry.cost).to_dict()
         results = self._judged(after, rival)
         kept, reason = accepted(results, self.job.recipe.gates)
-        if kept and step.technique in _MUST_GAIN and not gained(results):
-            kept, reason = False, f"Nothing was gained: {reason}"
+        if kept and step.technique in _MUST_GAIN and not any(gate.lo > 0 for gate in results):
+            kept, reason = False, f"No gain was shown: {reason}"
         record = StepRecord(step.label, kept, reason, before, self._measure(after), phase.cost, results)
         if kept:
             if isinstance(after.model, LeanModel | Gbdt | Scorecard):
