@@ -34,6 +34,7 @@ class LinkState:
         self._size = len(link_fact_names(link, memory.windows))
         self._web = LinkWeb(link.cap)
         self._fans_out, self._fans_in = Fans(memory.windows), Fans(memory.windows)
+        self._grown = 0
         self._grow_fans()
         families: dict[LinkFact, Callable[[int, int, float], list[float]]] = {
             LinkFact.DEGREE: self._degree,
@@ -122,7 +123,6 @@ class LinkState:
         return state
 
     def _grow_fans(self) -> None:
-        self._grown = getattr(self, "_grown", 0)
         while self._grown < len(self._web.numbers):
             self._fans_out.grow()
             self._fans_in.grow()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from itertools import chain, pairwise
 from math import inf
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from leanrisk.graph.link_timeline import Ints
 
 Arrays = dict[str, npt.NDArray[Any]]
 _PAIR_COLUMNS = (("source", "i"), ("target", "i"), ("count", "q"), ("latest", "d"), ("volume", "d"))
@@ -64,7 +67,7 @@ class LinkWeb:
             if source == target:
                 self.loops[source] = pair
             else:
-                self._meet(source, target)
+                self._meet(source, target, pair)
         else:
             gap = at - self.latest[pair]
             self.latest[pair] = max(at, self.latest[pair])
@@ -83,23 +86,18 @@ class LinkWeb:
         self.volume.append(0.0)
         return pair
 
-    def _meet(self, source: int, target: int) -> None:
-        for one, other in self._tie(source, target, len(self.count) - 1):
-            self.risk[one] += min(self.bads[other], self._cap)
-
-    def _tie(self, source: int, target: int, pair: int) -> list[tuple[int, int]]:
-        """Enter a new pair of two accounts and return who has got whom as one of their first neighbours."""
+    def _meet(self, source: int, target: int, pair: int) -> None:
         self.into[target][source] = pair
         self.receivers[source] += 1
         if len(self.out[source]) < self._cap:
             self.out[source].append(target)
         if target in self.into[source]:
-            return []
-        new = [(one, other) for one, other in ((source, target), (target, source)) if len(self.near[one]) < self._cap]
-        for one, other in new:
-            self.near[one].append(other)
-            self._watchers[other].append(one)
-        return new
+            return
+        for one, other in ((source, target), (target, source)):
+            if len(self.near[one]) < self._cap:
+                self.near[one].append(other)
+                self._watchers[other].append(one)
+                self.risk[one] += min(self.bads[other], self._cap)
 
     def spread(self, account: int, other: int) -> None:
         """Add a bad of `account` and tell those who watch it, but not `other`, the event's other end."""
@@ -133,9 +131,35 @@ class LinkWeb:
         web.passed, web.bads, web.risk = (arrays[name].tolist() for name in ("passed", "bads", "risk"))
         columns = [array(code, arrays[f"pair_{name}"].tobytes()) for name, code in _PAIR_COLUMNS]
         web._source, web._target, web.count, web.latest, web.volume = columns
-        for pair, (source, target) in enumerate(zip(web._source, web._target, strict=True)):
-            if source == target:
-                web.loops[source] = pair
-            else:
-                web._tie(source, target, pair)
+        web._tie_all()
         return web
+
+    def _tie_all(self) -> None:
+        """Enter all pairs at once: what `add` does for one after the other, in a fraction of the time."""
+        source, target = (np.array(ends, dtype=np.int64) for ends in (self._source, self._target))
+        pair, size = np.arange(source.size), len(self.out)
+        loop = source == target
+        self.loops = dict(zip(source[loop].tolist(), pair[loop].tolist(), strict=True))
+        source, target, pair = source[~loop], target[~loop], pair[~loop]
+        self.receivers = np.bincount(source, minlength=size).tolist()
+        senders, numbers = _by_owner(target, source, size), _by_owner(target, pair, size)
+        self.into = [dict(zip(*both, strict=True)) for both in zip(senders, numbers, strict=True)]
+        self.out = [receivers[: self._cap] for receivers in _by_owner(source, target, size)]
+        ends = np.column_stack([source, target])
+        owner, other = ends.ravel(), ends[:, ::-1].ravel()
+        _, first = np.unique(owner * size + other, return_index=True)
+        first.sort()
+        owner, other = owner[first], other[first]
+        self.near = [met[: self._cap] for met in _by_owner(owner, other, size)]
+        watched = np.fromiter(chain.from_iterable(self.near), dtype=np.int64)
+        watcher = np.repeat(np.arange(size), [len(met) for met in self.near])
+        self._watchers = _by_owner(watched, watcher, size)
+
+
+def _by_owner(owner: Ints, values: Ints, owners: int) -> list[list[int]]:
+    """The values of each owner, in their order."""
+    # Sorting numbers takes a third of the time that a stable sort of their places does.
+    order = np.sort(owner * owner.size + np.arange(owner.size)) % max(owner.size, 1)
+    flat = values[order].tolist()
+    ends = np.cumsum(np.bincount(owner, minlength=owners)).tolist()
+    return [flat[begin:end] for begin, end in pairwise([0, *ends])]
