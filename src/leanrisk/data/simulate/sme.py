@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from leanrisk.core.errors import ConfigError
+from leanrisk.core.memory import Entity, Fact, Link, LinkFact, Memory
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.simulate.blocks import made_ahead
 from leanrisk.data.simulate.book import Book, Draft, Outcomes
@@ -100,6 +101,24 @@ def sme_schema(*, features: int = FEATURES) -> Schema:
         negative=(0,),
         name="simulated-sme",
         description="Simulated loans to small firms, 2016 to 2023, with a downturn in 2020 and 2021. Amounts in kCNY.",
+        memory=sme_memory(),
+    )
+
+
+def sme_memory() -> Memory:
+    """Return what a lender could remember of the book: industries, loan officers, and who guarantees whom."""
+    rates = (Fact.RATE, Fact.WINDOW_RATE)
+    return Memory(
+        entities=(
+            Entity("industry", ("industry_code",), prefixes=(4, 3, 2), facts=rates),
+            Entity("officer", ("loan_officer",), facts=(Fact.COUNT, *rates)),
+            Entity("firm", ("firm_id",), facts=(Fact.COUNT, Fact.RATE)),
+        ),
+        links=(
+            Link("guarantee", "guarantor_id", "firm_id", (LinkFact.DEGREE, LinkFact.RISK, LinkFact.CHAIN), hops=2),
+        ),
+        known="outcome_date",
+        windows=(90.0, 365.0),
     )
 
 
