@@ -107,7 +107,7 @@ class _Taught:
 
     def lora(self, *, epochs: int, freeze: FreezeConfig | None) -> _Run:
         """Teach adapters of rank 4, all of them or those above a frontier."""
-        settings, base = LoraSettings(), self.champion.network
+        settings, base = LoraSettings().settled(frozen=True), self.champion.network
         adapter = Adapter.fresh(base, rank=settings.rank, alpha=settings.alpha, seed=0)
         network = plain_network(adapter.attached(base))
         return self._run(network, epochs=epochs, learning_rate=settings.learning_rate, freeze=freeze)
