@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.adapter import Adapter
@@ -27,6 +28,12 @@ def drawn(seed=1, targets=("table",), network=BASE):
     generator = torch.Generator().manual_seed(seed)
     taught = {name: w + 0.3 * torch.randn(w.shape, generator=generator) for name, w in start.weights.items()}
     return Adapter(start.settings, taught, start.base)
+
+
+def layer_of(adapter) -> TableLora:
+    layer: nn.Module = plain_network(adapter.attached(BASE)).get_submodule("table")
+    assert isinstance(layer, TableLora)
+    return layer
 
 
 def test_knots_are_shared_and_what_stands_for_itself_is_not():
@@ -68,20 +75,17 @@ def test_merged_attached_and_exported_answer_alike(targets):
 
 
 def test_what_is_merged_can_be_taken_out_again():
-    network = plain_network(drawn().attached(BASE))
-    layer = network.table
-    assert isinstance(layer, TableLora)
+    layer = layer_of(drawn())
     layer.merge(safe_merge=True)
-    assert not torch.equal(layer.get_base_layer().weight, BASE.table.weight)
+    assert not torch.equal(layer.get_base_layer().get_parameter("weight"), BASE.table.weight)
     layer.unmerge()
-    torch.testing.assert_close(layer.get_base_layer().weight, BASE.table.weight)
+    torch.testing.assert_close(layer.get_base_layer().get_parameter("weight"), BASE.table.weight)
 
 
 def test_a_merge_that_is_not_finite_is_refused():
-    layer = plain_network(drawn().attached(BASE)).table
-    assert isinstance(layer, TableLora)
+    layer = layer_of(drawn())
     with torch.no_grad():
-        layer.lora_A["default"].weight.fill_(torch.inf)
+        layer.lora_A["default"].get_parameter("weight").fill_(torch.inf)
     with pytest.raises(ValueError, match="must be finite: that of adapter 'default'"):
         layer.merge(safe_merge=True)
 

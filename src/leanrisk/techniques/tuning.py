@@ -181,6 +181,7 @@ def _facts(log: TrainingLog, rows: Dataset, drifts: Sequence[float], moves: Sequ
         "drift": [round(drift, 4) for drift in drifts],
         "frontier": [asdict(move) for move in (*moves, *log.frontier[1:])],
         "cached_bytes": log.cached_bytes,
+        "cache_refused": log.cache_refused,
         "gpu_s": round(log.gpu_s, 3),
         "gpu": log.gpu,
     }
