@@ -29,18 +29,22 @@ from leanrisk.techniques.tuning import LoraSettings
 Values = dict[str, float | int | str]
 
 _FEATURES = 114
-_RANKS = {"tiny": (1, 4, 16), "mid": (4,)}
-_CHOSEN = 4
+_PROJECTIONS, _TABLE = "projections", "table"
+_LORA = {_PROJECTIONS: LoraSettings(targets=("query_key_value",)), _TABLE: LoraSettings()}
 _SOURCE_SHARE, _MOST_SHARE, _MARGIN = 0.99, 0.01, -0.002
 _BATCH, _STEPS = 32, 4
 
 
 def run(preset: str, progress: Progress) -> Outcome:
-    """Return trainable shares, step times of `base`, and AUC of LoRA less that of full tuning over several rounds."""
+    """Return trainable shares, step times of `base`, and AUC of LoRA less that of full tuning over several rounds.
+
+    LoRA on the field table is what the technique does by default; on the attention projections, what the article does.
+    Rank, knots and learning rate were chosen on another simulated book and on SBA's judges, not on these tests.
+    """
     full = preset == "full"
     figures: Values = {}
     book = simulated_cohorts(
-        150_000 if full else 12_000, _FEATURES, first=12, last=15, most=(24_000, 5_000) if full else (3_000, 900)
+        100_000 if full else 12_000, _FEATURES, first=12, last=15, most=(16_000, 5_000) if full else (3_000, 900)
     )
     bars = _base(figures, book, progress, steps=_STEPS if full else 1, preset="base" if full else "mid")
     books = [book, *([sba] if full and (sba := _first_sba()) else [])]
@@ -93,8 +97,7 @@ def _quality(figures: Values, book: Cohorts, preset: str, *, full: bool, progres
     lesson, _ = beaten.lesson(book.train, folds=3, seed=0)
     champion = champion_of(book, beaten, preset, effort, teacher=lesson, seed=0, progress=progress)
     ways = {"full": Reteach(method="all")}
-    for rank in _RANKS[preset]:
-        ways[f"rank{rank}"] = Reteach(method="lora", lora=LoraSettings(rank=rank, alpha=2.0 * rank))
+    ways |= {name: Reteach(method="lora", lora=lora) for name, lora in _LORA.items()}
     last = dict.fromkeys(ways, champion)
     differences: dict[str, list[Interval]] = {way: [] for way in ways}
     scores: dict[str, list[float]] = {way: [] for way in (*ways, "champion")}
@@ -130,15 +133,16 @@ def _quality(figures: Values, book: Cohorts, preset: str, *, full: bool, progres
             f"{where}_{way}_auc_difference_lo": round(each.lo, 4),
             f"{where}_{way}_auc_difference_hi": round(each.hi, 4),
         }
-        if way == f"rank{_CHOSEN}":
-            bars.append(Bar.at_least(f"{where}: AUC of LoRA rank {_CHOSEN} less full tuning's", each.value, _MARGIN))
+        if way == _TABLE:
+            bars.append(Bar.at_least(f"{where}: AUC of LoRA less full tuning's", each.value, _MARGIN))
             share = int(figures[f"{where}_{way}_parameters"]) / int(figures[f"{where}_parameters"])
+            figures[f"{where}_{way}_share"] = round(share, 4)
             if preset == "tiny":
-                bars.append(Bar.at_most(f"{where}: adapter's share of parameters, rank {_CHOSEN}", share, _MOST_SHARE))
+                bars.append(Bar.at_most(f"{where}: adapter's share of parameters", share, _MOST_SHARE))
     return bars
 
 
 def _effort(preset: str, *, full: bool) -> Effort:
     if not full:
         return Effort(trials=2, pretraining=1, epochs=2, copies=1, bins=48)
-    return Effort(trials=10) if preset == "tiny" else Effort(trials=10, pretraining=4, epochs=4, copies=1, bins=48)
+    return Effort(trials=6) if preset == "tiny" else Effort(trials=6, pretraining=2, epochs=3, copies=1, bins=48)

@@ -311,12 +311,16 @@ def _savings(book: Book, curves: Curves) -> dict[str, float | int | str]:
     cost stands beside it, paid once.
     """
     card, name = RateCard.default(), book.name
-    told: dict[str, float | int | str] = {f"{name}_pretrain_{card.currency}": round(card.price(book.cost), 4)}
+    told: dict[str, float | int | str] = {f"{name}_pretrain_{card.currency}": _rounded(card.price(book.cost), 4)}
     for other in ("gbdt", "scratch"):
         for size in curves.scores:
             fewest = curves.fewest("base", other, size)
             saved = 0 if fewest is None else size - fewest
             money = card.price(Cost(0.0, 0.0, 0.0), {"labels": saved})
             told[f"{name}_{size}_labels_saved_over_{other}"] = saved or "none"
-            told[f"{name}_{size}_saved_over_{other}_{card.currency}"] = round(money, 2) if saved else "none"
+            told[f"{name}_{size}_saved_over_{other}_{card.currency}"] = _rounded(money, 2) if saved else "none"
     return told
+
+
+def _rounded(money: float | None, digits: int) -> float | str:
+    return "no price" if money is None else round(money, digits)

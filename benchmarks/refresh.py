@@ -24,7 +24,6 @@ from leanrisk.core.progress import Progress
 from leanrisk.cost.meter import Meter
 from leanrisk.evaluate.gates import GateConfig
 from leanrisk.evaluate.quality import quality
-from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.gbdt import Gbdt
 from leanrisk.pipelines.contender import Contender
 from leanrisk.techniques.base import Candidate, Model, Teacher
@@ -39,7 +38,6 @@ _LEAN = {
     _DEFAULT: ("swift", Reteach()),
     "tiny_all_weights": ("tiny", Reteach(method="all")),
     "tiny_lora": ("tiny", Reteach(method="lora")),
-    "tiny_lora_freeze": ("tiny", Reteach(method="lora+freeze", freeze=FreezeConfig(cache=False))),
     "tiny_lora_freeze_cached": ("tiny", Reteach(method="lora+freeze")),
 }
 

@@ -10,6 +10,7 @@ from leanrisk.core.measurement import Cost
 from leanrisk.core.progress import Progress
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.new_rows import joined, newest_time
+from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import TRAINING, Bundle, write_bundle
@@ -17,7 +18,7 @@ from leanrisk.registry.reference import reference_rows
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.lean_model import LeanModel
 
-_KEPT = 2000
+_KEPT = RefreshConfig().keep
 
 
 def champion_bundle(champion: Candidate, beaten: Contender, book: Cohorts, folder: Path) -> Bundle:

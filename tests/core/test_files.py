@@ -9,7 +9,15 @@ import polars as pl
 import pytest
 
 from leanrisk.core.errors import OutputError
-from leanrisk.core.files import replacing, sha256_of, system_code, writable_folder, write_json, write_text
+from leanrisk.core.files import (
+    replacing,
+    reserved_folder,
+    sha256_of,
+    system_code,
+    writable_folder,
+    write_json,
+    write_text,
+)
 
 
 @pytest.fixture
@@ -84,3 +92,16 @@ def test_the_system_code_of_an_error():
 def test_the_sum_of_a_file(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_reserved_folder_is_refused_to_another_and_free_afterwards(tmp_path):
+    with reserved_folder(tmp_path / "out") as folder:
+        assert list(folder.iterdir()) == []
+        with pytest.raises(OutputError, match="another one is at work in .*--out"), reserved_folder(folder):
+            pass
+        with reserved_folder(tmp_path / "other"):
+            pass
+    with pytest.raises(KeyError), reserved_folder(folder):
+        raise KeyError
+    with reserved_folder(folder):
+        assert list(folder.iterdir()) == []

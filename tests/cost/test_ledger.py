@@ -173,3 +173,13 @@ def test_gpu_time_of_a_phase_is_priced_by_its_card() -> None:
         phase.add_gpu(360.0, gpu="t4")
     assert ledger.entries[0].cost.gpu_s == 360.0
     assert ledger.money(RATES) == pytest.approx(1.0, abs=0.01)
+
+
+def test_gpu_time_without_a_price_is_told_and_leaves_the_sum_unknown() -> None:
+    ledger = Ledger()
+    ledger.record(Entry("fit", HOUR))
+    ledger.record(Entry("teach", Cost(0, 1.0, 0, gpu_s=5.0), note="first try", gpu="b200"))
+    rows = ledger.to_rows(RATES)
+    assert rows[1]["money"] is None
+    assert rows[1]["note"].startswith("first try; No price for GPU 'b200': the rate card has t4.")
+    assert (ledger.money(RATES), ledger.money(RATES, "fit")) == (None, pytest.approx(0.3))

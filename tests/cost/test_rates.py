@@ -28,14 +28,20 @@ def test_every_quantity_can_be_priced() -> None:
 
 
 def test_what_has_no_price_is_refused_not_free() -> None:
-    with pytest.raises(ConfigError, match="has a100, not 'h100'"):
-        CARD.price(Cost(0.0, 0.0, 0.0, gpu_s=1.0), gpu="h100")
-    with pytest.raises(ConfigError, match="not ''"):
-        CARD.price(Cost(0.0, 0.0, 0.0, gpu_s=1.0))
     with pytest.raises(ConfigError, match="one of labels"):
         CARD.price(NOTHING, {"features": 1.0})
     with pytest.raises(ConfigError, match="labels is nan"):
         CARD.price(NOTHING, {"labels": math.nan})
+
+
+def test_a_gpu_without_a_price_has_no_price_and_ends_nothing() -> None:
+    on_gpu = Cost(3600.0, 0.0, 0.0, gpu_s=1.0)
+    assert CARD.price(on_gpu, gpu="h100") is None
+    assert CARD.unpriced(on_gpu, gpu="h100") == (
+        "No price for GPU 'h100': the rate card has a100. Add it under gpu_hour."
+    )
+    assert "'unknown'" in CARD.unpriced(on_gpu, gpu="")
+    assert CARD.unpriced(on_gpu, gpu="A100") == CARD.unpriced(NOTHING, gpu="h100") == ""
 
 
 def test_the_shipped_card_says_that_it_is_assumed() -> None:

@@ -83,7 +83,12 @@ def test_regression_gates_watch_the_relative_rise() -> None:
     [
         (result(Verdict.PASSED, 0.001), True, True, "+0.0010 [-0.0020, +0.0040], margin -0.0050: passed"),
         (result(Verdict.FAILED, -0.02), True, False, "margin -0.0050: failed"),
-        (result(Verdict.NOT_PROVEN, -0.003), True, True, "not proven (too few rows to tell; kept because"),
+        (
+            result(Verdict.NOT_PROVEN, -0.003),
+            True,
+            True,
+            "not proven (too few rows to tell; the estimate is within the margin)",
+        ),
         (result(Verdict.NOT_PROVEN, -0.003), False, False, "the recipe asks for proof"),
         (result(Verdict.NOT_PROVEN, -0.007), True, False, "the estimate is beyond the margin"),
         (result(Verdict.NOT_PROVEN, 0.008, 0.01, better=False), True, True, "+0.80% [+0.50%, +1.10%], margin +1.00%"),

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from leanrisk.core.errors import ConfigError, OutputError
+from leanrisk.core.errors import ConfigError
 from leanrisk.models.adapter import Adapter, network_digest
 from leanrisk.models.frontier import FreezeConfig, Move
 from leanrisk.models.lesson import Lesson
@@ -278,14 +278,22 @@ def test_a_temporary_cache_goes_with_the_training(temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_learned(tmp_path):
+def test_a_training_does_without_a_cache_that_the_disk_refuses(tmp_path):
     (tmp_path / "file").write_text("")
+    kept, refused = counting(), counting()
+    log = taught(kept, STATIC, tmp_path / "cache")
+    assert (log.cached_bytes > 0, log.cache_refused) == (True, "")
+    with small_files(50_000):
+        log = taught(refused, STATIC, tmp_path / "small")
+    assert log.cached_bytes == 0
+    assert "freeze.cache_mb" in log.cache_refused
+    assert not moved(weights_of(kept), refused)
+    assert "cannot write" in taught(counting(), STATIC, tmp_path / "file").cache_refused
+
+
+def test_freezing_everything_is_refused_before_anything_is_learned(tmp_path):
     network = counting()
     before = weights_of(network)
-    with pytest.raises(OutputError):
-        taught(network, STATIC, tmp_path / "file")
-    with small_files(50_000), pytest.raises(OutputError, match="freeze.cache_mb"):
-        taught(network, STATIC, tmp_path / "cache")
     with pytest.raises(ConfigError, match="At least one block must learn"):
         taught(network, FreezeConfig(start=6))
     assert not moved(before, network)

@@ -234,7 +234,7 @@ def test_an_adapter_that_its_bundle_does_not_answer_with_is_refused(shelf, tmp_p
 
 def test_bases_that_cannot_be_one_are_refused(shelf, tmp_path):
     source = refreshed(tmp_path, 2)
-    with pytest.raises(BundleError, match="no adapter of its own"):
+    with pytest.raises(BundleError, match="no adapter of its own.* Leave --base out"):
         add(tmp_path / "new", "feb", source, base=tmp_path / "refreshed-1")
     with pytest.raises(ConfigError, match="keeps the base it was made with"):
         add(shelf.folder, "feb", source, base=bundle_copy(tmp_path))

@@ -93,3 +93,10 @@ def test_a_job_is_known_by_its_data_recipe_seed_and_schema(tmp_path):
     with pytest.raises(ConfigError, match="holds none"):
         job_on(loan_data(300), tmp_path / "never", resume=True)
     assert not (tmp_path / "never").exists()
+
+
+def test_steps_of_another_kind_of_job_are_not_emptied(tmp_path):
+    Checkpoint(tmp_path / "work", IDENTITY, resume=False).finish("incumbent", {"rounds": 7})
+    with pytest.raises(OutputError, match="finished steps of a run, which a refresh would empty.*--out"):
+        Checkpoint(tmp_path / "work", IDENTITY, resume=False, kind="refresh")
+    assert Checkpoint(tmp_path / "work", IDENTITY, resume=True).done("incumbent") == {"rounds": 7}

@@ -13,6 +13,7 @@ import pytest
 import leanrisk
 from leanrisk.cli.main import main
 from leanrisk.core.errors import BundleError, DataError, ModelError, OutputError
+from leanrisk.core.files import reserved_folder
 from leanrisk.data.load import load
 from leanrisk.evaluate.gates import GateConfig, GateResult, Verdict, gained
 from leanrisk.models.adapter import network_digest
@@ -264,7 +265,7 @@ def test_other_things_are_not_replaced(tmp_path):
 @pytest.mark.parametrize("method", ["all", "lora", "freeze", "lora+freeze", "auto"])
 def test_each_method_teaches_what_it_says(tmp_path, method):
     before = LeanModel.load(deep_champion() / TRAINING)
-    bundle, verdict = refresh(deep_champion(), turned(), out=tmp_path, config=teaching(method), gates=OPEN)
+    bundle, verdict = refresh(deep_champion(), turned(seed=9), out=tmp_path, config=teaching(method), gates=OPEN)
     after, told = LeanModel.load(bundle.folder / TRAINING), verdict["tuning"]
     assert told["depth"] == 6
     adapted, frozen = "lora" in method or method == "auto", "freeze" in method or method == "auto"
@@ -284,8 +285,8 @@ def test_each_method_teaches_what_it_says(tmp_path, method):
 def test_an_adapter_learns_on_and_its_base_stays_through_the_rounds(tmp_path):
     base = network_digest(LeanModel.load(deep_champion() / TRAINING).network)
     place, digests, shelf = deep_champion(), [], tmp_path / "shelf"
-    for round_, name in ((1, "jan"), (2, "feb")):
-        new = turned(round_=round_, seed=20 + round_)
+    for round_, seed, name in ((1, 9, "jan"), (2, 21, "feb")):
+        new = turned(round_=round_, seed=seed)
         bundle, _ = refresh(place, new, out=tmp_path / name, config=teaching("lora"), gates=OPEN)
         model = LeanModel.load(bundle.folder / TRAINING)
         network, adapter = model.foundation
@@ -301,15 +302,14 @@ def test_an_adapter_learns_on_and_its_base_stays_through_the_rounds(tmp_path):
         refresh(Shelf.open(shelf).place("jan"), later(round_=3), out=tmp_path / "no", config=QUICK)
 
 
-def test_lora_needs_a_transformer(tmp_path, capsys):
-    for method in ("lora", "lora+freeze"):
-        with pytest.raises(ModelError, match="preset 'swift', which is none. Give --method auto or all"):
-            refresh(champion(), later(), out=tmp_path / "out", config=teaching(method))
+def test_lora_on_projections_needs_a_transformer(tmp_path, capsys):
+    with pytest.raises(ModelError, match="preset 'swift', which has none. Give --method auto, all or lora"):
+        refresh(champion(), later(), out=tmp_path / "out", config=teaching("lora+freeze"))
     rows = tmp_path / "new.parquet"
     later().write_parquet(rows)
     words = ["refresh", "--from", str(champion()), "--data", str(rows), "--out", str(tmp_path / "out")]
-    assert main([*words, "--method", "lora"]) == 2
-    assert "Give --method auto or all" in capsys.readouterr().err
+    assert main([*words, "--method", "lora+freeze"]) == 2
+    assert "Give --method auto, all or" in capsys.readouterr().err
     assert main([*words, "--method", "loar"]) == 2
     assert "lora+freeze" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -368,3 +368,19 @@ def test_files_with_outcomes_as_numbers_refresh_as_well(tmp_path):
     assert verdict["replayed"] > 0
     past = Bundle.load(champion()).manifest.facts["newest"]
     assert past < bundle.manifest.facts["newest"] < str(max(later()["decided"].to_list()))
+
+
+def test_two_rounds_do_not_write_into_one_folder(tmp_path):
+    with reserved_folder(tmp_path), pytest.raises(OutputError, match="another one is at work"):
+        refresh(champion(), later_data(), out=tmp_path, config=QUICK, gates=OPEN)
+    assert list(tmp_path.iterdir()) == []
+    refresh(champion(), later_data(), out=tmp_path, config=QUICK, gates=OPEN)
+    assert (tmp_path / "bundle").is_dir()
+
+
+def test_the_steps_of_a_run_are_not_emptied_by_a_round(tmp_path):
+    champion_of(tmp_path)
+    before = files_of(tmp_path)
+    with pytest.raises(OutputError, match="finished steps of a run, which a refresh would empty"):
+        refresh(champion(), later_data(), out=tmp_path, config=QUICK, gates=OPEN)
+    assert files_of(tmp_path) == before

@@ -12,11 +12,15 @@ import pytest
 
 from leanrisk.cli.main import main
 from leanrisk.core.errors import OutputError, SplitError
+from leanrisk.core.measurement import Cost
 from leanrisk.core.schema import Column, Kind, Role
+from leanrisk.cost.ledger import Entry, Ledger
+from leanrisk.cost.rates import RateCard
 from leanrisk.data.load import load
 from leanrisk.data.split import split
 from leanrisk.evaluate.delong import auc_interval
 from leanrisk.pipelines.contender import contender
+from leanrisk.pipelines.evidence import unpriced_phases
 from leanrisk.pipelines.final import final
 from leanrisk.pipelines.newest_round import refreshed
 from leanrisk.pipelines.recipe import Recipe
@@ -112,8 +116,13 @@ def test_evidence_is_complete(sme_run: Run):
     assert set(evidence) >= EVIDENCE
     phases = [entry["phase"] for entry in evidence["ledger"]]
     expected = ["incumbent: full routine", "incumbent: refit", "shrink: teacher", "shrink: distill", "refresh"]
-    assert phases == [*expected, "reference: slim trees"]
-    assert all(entry["ok"] and entry["label"] == "measured" and entry["money"] > 0 for entry in evidence["ledger"])
+    assert [phase for phase in phases if phase != "labels"] == [*expected, "reference: slim trees"]
+    assert all(entry["ok"] and entry["money"] > 0 for entry in evidence["ledger"])
+    assert {entry["phase"] for entry in evidence["ledger"] if entry["label"] != "measured"} == {"labels"}
+    (labels,) = (entry for entry in evidence["ledger"] if entry["phase"] == "labels")
+    parts = {part["part"]: part["rows"] for part in evidence["split"]["parts"]}
+    assert labels["quantities"] == {"labels": parts["train"] + parts["valid"]}
+    assert labels["money"] == pytest.approx(RateCard.default().label * labels["quantities"]["labels"])
     assert [part["part"] for part in evidence["split"]["parts"]] == ["train", "valid", "test"]
     assert evidence["split"]["kind"] == "out_of_time"
     newest = {part["part"]: (part["from"], part["to"]) for part in evidence["split"]["parts"]}
@@ -266,3 +275,12 @@ def test_a_group_stays_on_one_side(tmp_path):
     tested = frame.filter(pl.col("loan").is_in(ids.implode()))["firm"].unique()
     learned = frame.filter(~pl.col("loan").is_in(ids.implode()))["firm"].unique()
     assert not set(tested) & set(learned)
+
+
+def test_gpu_time_without_a_price_is_told_among_the_limits():
+    ledger = Ledger()
+    ledger.record(Entry("refresh", Cost(1.0, 1.0, 1.0, gpu_s=2.0), gpu="b200"))
+    ledger.record(Entry("shrink: distill", Cost(1.0, 1.0, 1.0, gpu_s=2.0), gpu="b200"))
+    (limit,) = unpriced_phases(ledger, RateCard.default())
+    assert limit.startswith("No price for GPU 'b200': the rate card has ")
+    assert unpriced_phases(Ledger(), RateCard.default()) == []

@@ -18,6 +18,7 @@ from leanrisk.evaluate.delong import auc_difference
 from leanrisk.models.adapter import network_digest
 from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.prefix import below_frontier
+from leanrisk.models.table_lora import KNOTS
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.catalogue import technique
@@ -77,12 +78,13 @@ def test_lora_changes_the_adapter_and_no_bit_of_the_base():
     assert (
         network_digest(after.base) == before == after.adapter.base == network_digest(lean_model(preset="tiny").network)
     )
-    assert changed(lean_model(preset="tiny"), after) == {
-        f"body.blocks.{place}.attention.query_key_value.weight" for place in range(6)
-    }
+    assert changed(lean_model(preset="tiny"), after) == {"table.weight"}
     assert not np.allclose(after.predict(ROWS), lean_model(preset="tiny").predict(ROWS), atol=1e-3)
     facts = told(adapted())
-    assert facts["trainable"] == after.adapter.parameters == 6 * 4 * (48 + 3 * 48)
+    table = after.network.table
+    coarse = sum(single + min(knots, KNOTS) for single, knots in table.runs)
+    assert coarse < table.weight.shape[0]
+    assert facts["trainable"] == after.adapter.parameters == 5 * (coarse + 49)
     assert facts["adapter_bytes"] == after.adapter.size_bytes
     assert 4 * facts["trainable"] < after.adapter.size_bytes < 30_000
     assert (facts["frontier"], facts["drift"], facts["cached_bytes"]) == ([], [], 0)
@@ -148,9 +150,19 @@ def test_teaching_all_weights_lets_go_of_base_and_adapter():
     assert after.tuning["adapter_bytes"] is None
 
 
-def test_lora_on_swift_is_refused_with_the_way_out():
-    with pytest.raises(ModelError, match="preset 'swift' has none. Choose 'tiny', 'mid' or 'base', or teach all"):
-        lora().apply(start("swift"), bench())
+def test_lora_adapts_the_projections_where_it_is_asked_to():
+    after = lora(adapter=LoraSettings(targets=("query_key_value",))).apply(start(), bench())
+    assert changed(lean_model(preset="tiny"), lean(after)) == {
+        f"body.blocks.{place}.attention.query_key_value.weight" for place in range(6)
+    }
+    assert told(after)["trainable"] == 6 * 4 * (48 + 3 * 48)
+
+
+def test_lora_on_swift_adapts_the_table_and_refuses_projections_with_the_way_out():
+    after = lora().apply(start("swift"), bench())
+    assert changed(lean_model(), lean(after)) == {"table.weight"}
+    with pytest.raises(ModelError, match="preset 'swift' has none. Choose 'tiny', 'mid' or 'base', adapt the table"):
+        lora(freeze=FreezeConfig()).apply(start("swift"), bench())
 
 
 def test_unknown_projections_are_refused_by_the_names_that_exist():

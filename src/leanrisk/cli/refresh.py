@@ -65,5 +65,7 @@ def _told(verdict: dict[str, Any]) -> list[str]:
             f"{tuning['trainable']:,} weights learned{adapter}"
             + (f"; blocks frozen: {' > '.join(frozen)}" * bool(frozen))
         )
+        if tuning.get("cache_refused"):
+            lines.append(f"Frozen blocks were computed anew in each epoch. {tuning['cache_refused']}")
     lines.append(f"{verdict['cost']['cpu_s']:.1f} CPU-s, peak {verdict['cost']['peak_rss_mb']:.0f} MiB.")
     return lines

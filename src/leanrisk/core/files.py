@@ -8,12 +8,16 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from leanrisk.core.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
 
 _BLOCK = 1 << 20
 _RUST_CODE = re.compile(r"\(os error (\d+)\)")
@@ -103,6 +107,35 @@ def writable_folder(path: Path | str) -> Path:
     except OSError as error:
         raise _refused(folder, error) from error
     return folder
+
+
+@contextlib.contextmanager
+def reserved_folder(path: Path | str) -> Iterator[Path]:
+    """Yield an existing, writable folder that no other process has reserved; it is free again afterwards.
+
+    The reservation ends with the process, even one that is killed, and leaves no file. Raises `OutputError` for a
+    folder that another one is writing to, and as `writable_folder` does. Where the system or the disk knows no
+    locks, the folder is not guarded.
+    """
+    folder = writable_folder(path)
+    if sys.platform == "win32":
+        yield folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"One job at a time writes into a folder: another one is at work in '{folder}'. Wait until it has "
+                "ended, or choose another folder with --out."
+            ) from error
+        except OSError:
+            # Some network disks have no locks.
+            pass
+        yield folder
+    finally:
+        os.close(handle)
 
 
 def sha256_of(path: Path | str) -> str:

@@ -117,15 +117,17 @@ class TableLayout:
     """Where each field's rows stand in the embedding table.
 
     A numeric field owns, in order: one row for missing, one for each special code, one for each edge (its knots).
-    A category field owns one row for each of its codes.
+    A category field owns one row for each of its codes. `runs` says it in numbers, field by field: (rows that stand for
+    themselves, knots in order).
     """
 
     starts: tuple[int, ...]
     size: int
+    runs: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, fields: Fields) -> TableLayout:
         """Return the layout of `fields`, numeric fields first, as in `Inputs`."""
-        lengths = [1 + len(f.codes) + len(f.edges) for f in fields.numeric] + [f.size for f in fields.category]
-        starts = [0, *np.cumsum(lengths).tolist()]
-        return cls(starts=tuple(starts[:-1]), size=starts[-1])
+        runs = [(1 + len(f.codes), len(f.edges)) for f in fields.numeric] + [(f.size, 0) for f in fields.category]
+        starts = [0, *np.cumsum([single + knots for single, knots in runs]).tolist()]
+        return cls(starts=tuple(starts[:-1]), size=starts[-1], runs=tuple(runs))

@@ -135,13 +135,14 @@ class Ledger:
         kept = [entry.cost for entry in self._entries if not phases or entry.phase in phases]
         return sum(kept, Cost(0.0, 0.0, 0.0))
 
-    def money(self, rates: RateCard, *phases: str) -> float:
-        """Return the money for these phases (all without names); raises `ConfigError` for a missing price."""
-        kept = [entry for entry in self._entries if not phases or entry.phase in phases]
-        return sum(_money(entry, rates) for entry in kept)
+    def money(self, rates: RateCard, *phases: str) -> float | None:
+        """Return the money for these phases (all without names); None where one of them has no price."""
+        prices = [_money(entry, rates) for entry in self._entries if not phases or entry.phase in phases]
+        known = [price for price in prices if price is not None]
+        return sum(known) if len(known) == len(prices) else None
 
     def to_rows(self, rates: RateCard) -> list[dict[str, Any]]:
-        """Return the ledger part of `evidence.json`: one plain row per entry, priced."""
+        """Return the ledger part of `evidence.json`: one plain row per entry, priced; the note says where it is not."""
         return [
             {
                 "phase": entry.phase,
@@ -151,7 +152,7 @@ class Ledger:
                 "money": _money(entry, rates),
                 "currency": rates.currency,
                 "ok": entry.ok,
-                "note": entry.note,
+                "note": "; ".join(filter(None, (entry.note, rates.unpriced(entry.cost, gpu=entry.gpu)))),
             }
             for entry in self._entries
         ]
@@ -165,7 +166,7 @@ class Ledger:
         return Entry(phase=name, cost=phase.cost, quantities=phase.quantities, ok=ok, note=note, gpu=phase.gpu)
 
 
-def _money(entry: Entry, rates: RateCard) -> float:
+def _money(entry: Entry, rates: RateCard) -> float | None:
     return rates.price(entry.cost, entry.quantities, gpu=entry.gpu)
 
 

@@ -63,23 +63,27 @@ class RateCard:
         with as_file(files("leanrisk.cost") / "rates_cny.toml") as path:
             return cls.read(path)
 
-    def price(self, cost: Cost, quantities: Mapping[str, float] | None = None, *, gpu: str = "") -> float:
+    def price(self, cost: Cost, quantities: Mapping[str, float] | None = None, *, gpu: str = "") -> float | None:
         """Return the money for a phase: CPU and GPU time at the hour's price, and each quantity at its own.
 
-        `quantities` maps `Quantity` names to counts; `gpu` names the card type where `cost` has GPU-seconds.
-        Raises `ConfigError` for a quantity or a card type that has no price: nothing is priced at 0 unseen.
+        `quantities` maps `Quantity` names to counts; `gpu` names the card type where `cost` has GPU-seconds. None where
+        that card type has no price: a run of hours must not end for it, and nothing is priced at 0 unseen (see
+        `unpriced`). Raises `ConfigError` for an unknown quantity.
         """
+        counts = checked_quantities(quantities or {})
+        if self.unpriced(cost, gpu=gpu):
+            return None
         money = cost.cpu_s / _HOUR_S * self.cpu_core_hour
         if cost.gpu_s > 0.0:
-            money += cost.gpu_s / _HOUR_S * self._gpu_price(gpu)
-        counts = checked_quantities(quantities or {})
+            money += cost.gpu_s / _HOUR_S * self.gpu_hour[gpu.lower()]
         return money + sum(count * self._unit_price(kind) for kind, count in counts.items())
 
-    def _gpu_price(self, gpu: str) -> float:
-        if gpu.lower() not in self.gpu_hour:
-            known = ", ".join(self.gpu_hour) or "none"
-            raise ConfigError(f"GPU time needs a price: the rate card has {known}, not '{gpu}'. Add it under gpu_hour.")
-        return self.gpu_hour[gpu.lower()]
+    def unpriced(self, cost: Cost, *, gpu: str) -> str:
+        """Return why a phase has no price and the way out; an empty text where it has one."""
+        if cost.gpu_s <= 0.0 or gpu.lower() in self.gpu_hour:
+            return ""
+        known = ", ".join(self.gpu_hour) or "none"
+        return f"No price for GPU '{gpu or 'unknown'}': the rate card has {known}. Add it under gpu_hour."
 
     def _unit_price(self, kind: Quantity) -> float:
         prices = {

@@ -141,7 +141,7 @@ def _ruling(result: GateResult, config: GateConfig) -> tuple[bool, str]:
         return False, " (too few rows to tell, and the estimate is beyond the margin)"
     if not config.allow_not_proven:
         return False, " (too few rows to tell, and the recipe asks for proof)"
-    return True, " (too few rows to tell; kept because the estimate is within the margin)"
+    return True, " (too few rows to tell; the estimate is within the margin)"
 
 
 def _resampled(

@@ -18,27 +18,41 @@ class FieldTable(nn.Module):
     The last number of each token is the fields' first-order contribution to the log-odds; the rest feeds the body.
     `lookup_tokens` (look-ups,) names each look-up's token and never falls. Piecewise-linear embeddings: Gorishniy,
     Rubachev, Babenko (2022), section 3.2, kept as knots instead of ramps, so that a row reads two rows of the table per
-    numeric field however many knots there are.
+    numeric field however many knots there are. `runs` says of each field, in the table's order, how many rows stand for
+    themselves and how many knots in order follow them; without it each row stands for itself.
     """
 
-    def __init__(self, rows: int, width: int, lookup_tokens: Sequence[int]) -> None:
+    def __init__(
+        self, rows: int, width: int, lookup_tokens: Sequence[int], runs: Sequence[tuple[int, int]] = ()
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(rows, width + 1))
-        self.tokens = max(lookup_tokens) + 1
+        # By these names peft asks a layer for its sizes.
+        self.in_features, self.out_features = rows, width + 1
+        self.tokens, self.lookups = max(lookup_tokens) + 1, len(lookup_tokens)
+        self.runs = tuple(runs)
         # A plain array: `from_pretrained` makes modules without data, and would leave a buffer that is not saved empty.
         self.firsts = np.searchsorted(np.asarray(lookup_tokens), np.arange(self.tokens))
 
     def forward(self, index: Tensor, weight: Tensor) -> Tensor:
         """Return tokens (rows, tokens, width + 1) for int32/int64 `index` and float `weight`, both (rows, look-ups)."""
+        return self.summed(self.weight, index, weight)
+
+    def summed(self, table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        """Return (rows, tokens, columns) as `forward` does, read from another `table` of any width.
+
+        Each look-up may be several there, side by side: `index` and `weight` are (rows, times * look-ups).
+        """
         rows, lookups = index.shape
-        bags = torch.from_numpy((np.arange(rows)[:, None] * lookups + self.firsts).ravel()).to(index)
-        if self.weight.requires_grad and torch.is_grad_enabled() and not index.is_cuda:
+        firsts = self.firsts * (lookups // self.lookups)
+        bags = torch.from_numpy((np.arange(rows)[:, None] * lookups + firsts).ravel()).to(index)
+        if table.requires_grad and torch.is_grad_enabled() and not index.is_cuda:
             read: Tensor = _BagSum.apply(  # type: ignore[no-untyped-call]
-                self.weight, index.flatten(), weight.flatten(), bags
+                table, index.flatten(), weight.flatten(), bags
             )
         else:
-            read = _bag_sum(self.weight, index.flatten(), weight.flatten(), bags)
-        return read.view(rows, self.tokens, self.weight.shape[1])
+            read = _bag_sum(table, index.flatten(), weight.flatten(), bags)
+        return read.view(rows, self.tokens, table.shape[1])
 
 
 class _BagSum(torch.autograd.Function):

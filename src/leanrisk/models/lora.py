@@ -13,6 +13,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from leanrisk.core.errors import ModelError
+from leanrisk.models.field_table import FieldTable
+from leanrisk.models.table_lora import TableLora
 
 FUSED = "query_key_value"
 """Name of the fused attention projection in `RiskTransformer`, GPT-NeoX, Falcon and Bloom; elsewhere it is a role."""
@@ -25,8 +27,11 @@ _PROJECTION = re.compile(
     r"|[qkv]"  # T5
 )
 
-_ADAPTABLE = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention, Conv1D)
-"""Kinds of modules that peft has LoRA layers for; `Conv1D` is the linear layer of GPT-2."""
+TABLE = "table"
+"""Name of the field table in `RiskTransformer`."""
+
+_ADAPTABLE = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention, Conv1D, FieldTable)
+"""Kinds of modules that there are LoRA layers for: peft's own, and ours for the field table. `Conv1D` is GPT-2's."""
 
 
 def lora_model(network: nn.Module, config: LoraConfig) -> PeftModel:
@@ -39,9 +44,14 @@ def lora_model(network: nn.Module, config: LoraConfig) -> PeftModel:
     settings = copy(config)
     if isinstance(config.target_modules, list | tuple | set):
         settings.target_modules = attention_targets(network, config.target_modules)
+    # A copy of its own, since peft adds to the mapping that is there.
+    settings._custom_modules = dict(getattr(config, "_custom_modules", None) or {})
+    settings._register_custom_module({FieldTable: TableLora})
     with warnings.catch_warnings():
         # peft asks transformers for a property that transformers 5 has renamed; nobody who uses LoRA can mend that.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # It does not know our table, and goes by the sizes that the table tells.
+        warnings.filterwarnings("ignore", "Unsupported layer type .*FieldTable", UserWarning)
         try:
             wrapped = peft_get_peft_model(network, settings)
         except ValueError as error:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from leanrisk.core.errors import OutputError
 from leanrisk.core.inputs import Lookups
 from leanrisk.core.version import __version__
 from leanrisk.models.prefix_cache import PrefixCache
@@ -22,7 +23,8 @@ class Prefix:
     """What the blocks below the frontier make of the rows of one lesson.
 
     With `blocks` None nothing is frozen: states come with their graph, so that table and blocks learn. `folder` is
-    where states are kept between epochs (None: they are computed each time), in files of `limit_mb` at most.
+    where states are kept between epochs (None: they are computed each time), in files of `limit_mb` at most. Where the
+    disk refuses them, they are computed each time too, and `refused` says why: a cache saves time, nothing else.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Prefix:
         self._cache: PrefixCache | None = None
         self._below: tuple[int, PrefixCache] | None = None
         self._blocks: int | None = None
+        self.refused = ""
         if blocks is not None:
             self.move(blocks)
 
@@ -64,15 +67,22 @@ class Prefix:
         del lower
         self._blocks = blocks
         if self._folder is not None:
-            config = self._network.config
-            self._cache = PrefixCache(
-                self._folder,
+            self._cache = self._opened(self._folder, blocks)
+
+    def _opened(self, folder: Path, blocks: int) -> PrefixCache | None:
+        config = self._network.config
+        try:
+            return PrefixCache(
+                folder,
                 self._key(blocks),
                 rows=len(self._index),
                 shape=(config.tokens, config.width),
                 limit_mb=self._limit_mb,
                 beside=None if self._below is None else self._below[1],
             )
+        except OutputError as error:
+            self.refused = str(error)
+            return None
 
     def read(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return states (rows, tokens, width) and first-order shares (rows,) for row numbers, for `above`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -31,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 class RiskTransformerConfig(PreTrainedConfig):
-    """Sizes of one `RiskTransformer`: the embedding table (`table_rows`, `lookup_tokens`) and the body."""
+    """Sizes of one `RiskTransformer`: the table (`table_rows`, `table_runs`, `lookup_tokens`) and the body."""
 
     model_type = "leanrisk_risk_transformer"
 
@@ -40,6 +41,7 @@ class RiskTransformerConfig(PreTrainedConfig):
         *,
         table_rows: int = 2,
         lookup_tokens: tuple[int, ...] | list[int] = (0,),
+        table_runs: Sequence[Sequence[int]] = (),
         body: str = "transformer",
         width: int = 48,
         blocks: int = 6,
@@ -64,6 +66,7 @@ class RiskTransformerConfig(PreTrainedConfig):
         super().__init__(**extra)
         self.table_rows = table_rows
         self.lookup_tokens = list(lookup_tokens)
+        self.table_runs = [(int(single), int(knots)) for single, knots in table_runs]
         self.body = body
         self.width = width
         self.blocks = blocks
@@ -92,6 +95,7 @@ def preset_config(preset: str, fields: Fields, **changes: Any) -> RiskTransforme
     pairs = len(fields.numeric)
     lookup_tokens = [token for token in owner[:pairs] for _ in range(2)] + owner[pairs:]
     settings["tokens"] = tokens
+    layout = TableLayout.of(fields)
     return RiskTransformerConfig(
-        table_rows=TableLayout.of(fields).size, lookup_tokens=lookup_tokens, preset=preset, **settings
+        table_rows=layout.size, table_runs=layout.runs, lookup_tokens=lookup_tokens, preset=preset, **settings
     )

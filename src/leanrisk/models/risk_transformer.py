@@ -184,7 +184,7 @@ class RiskTransformer(PreTrainedModel):
 
     def __init__(self, config: RiskTransformerConfig) -> None:
         super().__init__(config)
-        self.table = FieldTable(config.table_rows, config.width, config.lookup_tokens)
+        self.table = FieldTable(config.table_rows, config.width, config.lookup_tokens, config.table_runs)
         self.body = TransformerBody(config) if config.body == "transformer" else MlpBody(config)
         self.head = MemberLinear(config.members, self.body.out_features, 1)
         self.post_init()

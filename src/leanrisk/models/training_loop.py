@@ -37,7 +37,8 @@ class TrainingLog:
 
     `frontier` are the places of the frontier over the steps,
     empty where nothing was frozen; `trainable` the number of weights that learned at the first step; `cached_bytes`
-    what the frozen blocks' states take on disk; `gpu_s` the seconds on the card named `gpu`, 0 on a CPU.
+    what the frozen blocks' states take on disk, `cache_refused` why they are not kept there; `gpu_s` the seconds on the
+    card named `gpu`, 0 on a CPU.
     """
 
     losses: tuple[float, ...]
@@ -47,6 +48,7 @@ class TrainingLog:
     frontier: tuple[Move, ...] = ()
     trainable: int = 0
     cached_bytes: int = 0
+    cache_refused: str = ""
     gpu_s: float = 0.0
     gpu: str = ""
 
@@ -127,6 +129,7 @@ class TrainingLoop:
             frontier=moves,
             trainable=trainable,
             cached_bytes=cached,
+            cache_refused=self.prefix.refused or self.judged.refused,
             gpu_s=time.perf_counter() - began if gpu else 0.0,
             gpu=torch.cuda.get_device_name(self.device.device) if gpu else "",
         )

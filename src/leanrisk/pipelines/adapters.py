@@ -99,10 +99,16 @@ def base_network(ground: Bundle) -> RiskTransformer:
     network, adapter = LeanModel.load(ground.folder / TRAINING).foundation
     if adapter is not None:
         raise BundleError(
-            f"A shelf's base has no adapter of its own: '{ground.folder}' is the outcome of a LoRA refresh. Give the "
-            "bundle that the first refresh started from."
+            f"A shelf's base has no adapter of its own: '{ground.folder}' is the outcome of a LoRA refresh. Leave "
+            "--base out, and the base is the network under that adapter; or give the bundle that the refresh started "
+            f"from ({_parent(ground)})."
         )
     return network
+
+
+def _parent(ground: Bundle) -> str:
+    parent = ground.manifest.facts.get("parent")
+    return "in a run's folder: run `leanrisk shrink`, whose bundle has none" if parent is None else f"digest {parent}"
 
 
 def adapter_of(shelf: Shelf, name: str) -> tuple[Adapter, Calibration]:

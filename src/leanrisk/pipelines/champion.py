@@ -57,10 +57,12 @@ def trainable(champion: Bundle, config: RefreshConfig) -> LeanModel:
             f"A refresh is judged by how well good and bad are told apart: '{champion.folder}' predicts an amount. Fit "
             "it anew."
         )
-    if config.teach.tuning(Candidate(model.features, model)).lora is not None and not model.network.depth:
+    adapter = config.teach.tuning(Candidate(model.features, model)).adapter
+    if adapter is not None and adapter.needs_blocks and not model.network.depth:
         raise ModelError(
-            f"LoRA adapts a transformer: '{champion.folder}' has the preset '{model.facts.get('preset')}', which is "
-            "none. Give --method auto or all, or shrink with preset = 'tiny'."
+            f"LoRA adapts the projections of a transformer: '{champion.folder}' has the preset "
+            f"'{model.facts.get('preset')}', which has none. Give --method auto, all or lora (which adapts the field "
+            "table), or shrink with preset = 'tiny'."
         )
     return model
 

@@ -19,18 +19,18 @@ class Checkpoint:
     """The folder of a run's finished steps: small facts as JSON, and a folder of files for each step.
 
     `identity` says which run it is (data, recipe, seed): steps of another run are never taken up. Without `resume` the
-    folder starts empty; raises `OutputError` where it holds anything but an earlier run's steps, `ConfigError` where
-    there is nothing to resume or the identity differs.
+    folder starts empty; raises `OutputError` where it holds anything but an earlier run's steps or those of another
+    `kind` of job, `ConfigError` where there is nothing to resume or the identity differs.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool, kind: str = "run") -> None:
+        self.folder, self._kind = folder, kind
         self._identity = json.loads(json.dumps(dict(identity), default=str))
         self._finished: dict[str, Any] = {}
         if resume:
             self._finished = self._read()
         elif folder.exists():
-            _check_own(folder)
+            _check_own(folder, kind)
             shutil.rmtree(folder)
         writable_folder(folder)
         self._write()
@@ -68,7 +68,7 @@ class Checkpoint:
         return finished
 
     def _write(self) -> None:
-        write_json(self.folder / _STATE, {"identity": self._identity, "finished": self._finished})
+        write_json(self.folder / _STATE, {"kind": self._kind, "identity": self._identity, "finished": self._finished})
 
 
 def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
@@ -80,10 +80,11 @@ def _differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
         yield where
 
 
-def _check_own(folder: Path) -> None:
+def _check_own(folder: Path, kind: str) -> None:
     # The folder is emptied before a new run: whatever else a user keeps there would be lost.
     if folder.is_dir():
         if (folder / _STATE).is_file():
+            _check_kind(folder, kind)
             return
         found = [path.name for path in folder.iterdir() if not path.name.startswith(f".{_STATE}.")]
     else:
@@ -92,4 +93,17 @@ def _check_own(folder: Path) -> None:
         raise OutputError(
             f"A run keeps its finished steps in '{folder}', where something else stands ('{min(found)}'). Choose "
             "another folder for the run; nothing that stands there was changed."
+        )
+
+
+def _check_kind(folder: Path, kind: str) -> None:
+    """Raise `OutputError` where the steps are another kind of job's; a state that does not say passes."""
+    try:
+        told = json.loads((folder / _STATE).read_text(encoding="utf-8"))["kind"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if told != kind:
+        raise OutputError(
+            f"A folder belongs to one kind of job: '{folder}' keeps the finished steps of a {told}, which a {kind} "
+            "would empty. Choose another folder with --out; nothing that stands there was changed."
         )

@@ -8,6 +8,7 @@ import polars as pl
 
 from leanrisk.core.metrics import ks
 from leanrisk.core.schema import Role
+from leanrisk.cost.ledger import Ledger
 from leanrisk.cost.rates import RateCard
 from leanrisk.evaluate.evidence import score_evidence
 from leanrisk.evaluate.fairness import fairness
@@ -50,8 +51,14 @@ def run_evidence(job: Job, found: Final, lean: Candidate, rates: RateCard) -> di
         "split": job.parts.facts(),
         "dropped": _dropped(job),
         "best_possible_ks": _best_possible(found),
-        "limits": [*job.recipe.limits, *_limits(job, found)],
+        "limits": [*job.recipe.limits, *_limits(job, found), *unpriced_phases(job.ledger, rates)],
     }
+
+
+def unpriced_phases(ledger: Ledger, rates: RateCard) -> list[str]:
+    """Return once for each GPU that the rate card does not price, that its time is left out of the money."""
+    found = dict.fromkeys(rates.unpriced(entry.cost, gpu=entry.gpu) for entry in ledger.entries)
+    return [f"{reason} Until then no sum of money holds its phases." for reason in found if reason]
 
 
 def score_table(found: Final) -> pl.DataFrame:

@@ -77,7 +77,7 @@ def pretrain(
     }
     fitted = Encoder.fit(dataset, encoder_config)
     network = _fresh(preset, fitted, seed)
-    checkpoint = Checkpoint(place.with_name(f"{place.name}.work"), identity, resume=resume)
+    checkpoint = Checkpoint(place.with_name(f"{place.name}.work"), identity, resume=resume, kind="pre-training")
     ledger = Ledger(checkpoint.folder / "ledger.jsonl")
     with ledger.phase("encoding"):
         run = _opened(dataset, fitted, network, config, seed)

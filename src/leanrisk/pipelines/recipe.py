@@ -96,7 +96,7 @@ class RefreshConfig:
 
     slice: float = 0.2
     min_rows: int = 50
-    keep: int = 2000
+    keep: int = 10_000
     teach: Reteach = field(default_factory=Reteach)
 
     def __post_init__(self) -> None:

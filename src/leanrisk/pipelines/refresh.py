@@ -11,35 +11,32 @@ from typing import Any
 from leanrisk.core.config import configured
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, OutputError
-from leanrisk.core.files import replacing_folder, writable_folder, write_json
+from leanrisk.core.files import replacing_folder, reserved_folder, write_json
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, gained, judge
-from leanrisk.features.encoder import Encoder
 from leanrisk.graph.events import events_of
 from leanrisk.graph.history import merged_events
 from leanrisk.graph.store import MemoryStore
-from leanrisk.models.gbdt import load_gbdt
-from leanrisk.models.gbdt_fit import refit_gbdt
 from leanrisk.pipelines.champion import gate_settings, refresh_settings, trainable
 from leanrisk.pipelines.checkpoint import Checkpoint
-from leanrisk.pipelines.contender import asking, reading_of
 from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, digest_of
 from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time, recalling, taught_digest
 from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import save_replay
+from leanrisk.pipelines.round_teacher import PHASE, teacher_of_round
 from leanrisk.registry.bundle import Bundle, check_replaceable, write_bundle
-from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
+from leanrisk.techniques.base import Bench, Candidate, unmeasured
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.reteach import Reteach
 
 _SILENT = Silent()
-_WORK, _TEACHER, _TAUGHT, _ASIDE = "work", "teacher", "taught", "outcome"
-_PHASES = ("refresh: teacher", "refresh: teach")
+_WORK, _TAUGHT, _ASIDE = "work", "taught", "outcome"
+_PHASES = (PHASE, "refresh: teach")
 
 
 def refresh(
@@ -63,7 +60,8 @@ def refresh(
     so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
     for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `ModelError` for one
     that cannot be taught this way, `ConfigError` for an unknown method, `OutputError` where the champion itself or
-    something other than a bundle stands in its place; nothing is written then.
+    something other than a bundle stands in its place, where `out` is a run's folder, or where another round is at work
+    there; nothing is written then.
     """
     champion = Bundle.load(bundle)
     _check_apart(champion, Path(out))
@@ -76,8 +74,12 @@ def refresh(
         champion, new_dataset(champion, data), None if replay is None else new_dataset(champion, replay).labelled
     )
     rows = new_rows(champion, dataset, config, older=given, seed=seed)
-    round_ = _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
-    return round_.carried_out(progress)
+    if resume and not (Path(out) / _WORK).is_dir():
+        # Refuses, and makes no folder for a round that was never begun.
+        _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
+    with reserved_folder(out):
+        round_ = _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
+        return round_.carried_out(progress)
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,6 @@ class _Round:
         resume: bool,
     ) -> _Round:
         check_replaceable(out / BUNDLE)
-        if not resume:
-            writable_folder(out)
         digest = digest_of(dataset.frame)
         identity = {
             "leanrisk": __version__,
@@ -122,7 +122,7 @@ class _Round:
             "gates": asdict(gates),
             "seed": seed,
         }
-        checkpoint = Checkpoint(out / _WORK, identity, resume=resume)
+        checkpoint = Checkpoint(out / _WORK, identity, resume=resume, kind="refresh")
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         digests = digest, taught_digest(dataset)
         return cls(champion, model, rows, dataset, digests, config, gates, out, seed, checkpoint, ledger)
@@ -150,7 +150,9 @@ class _Round:
         place = self.checkpoint.place(_TAUGHT)
         if facts is not None:
             return Candidate(before.features, LeanModel.load(place), lineage=tuple(facts["lineage"]))
-        teacher = self._teacher()
+        teacher = teacher_of_round(
+            self.champion, self.model, self.rows, checkpoint=self.checkpoint, ledger=self.ledger, seed=self.seed
+        )
         with self.ledger.phase(_PHASES[1]) as phase:
             bench = Bench(
                 train=self.rows.teach,
@@ -166,34 +168,6 @@ class _Round:
             after.model.save(place)
         self.checkpoint.finish(_TAUGHT, {"lineage": list(after.lineage)})
         return after
-
-    def _teacher(self) -> Teacher:
-        """Return LightGBM with the incumbent's parameters on new and replayed rows, with the champion's own opinion.
-
-        The champion's half is what keeps the network from forgetting rows that neither file holds. Without such
-        parameters the champion, which has not seen the new rows, is the teacher, and their outcomes bring what is new.
-        """
-        told: Mapping[str, Any] = self.champion.manifest.facts.get("incumbent", {})
-        own, teach = asking(self.model), self.rows.teach
-        if told.get("kind") != "lightgbm" or told.get("params") is None:
-            return Teacher(own(teach.frame), own)
-        rows = joined(teach, self.rows.older)
-        encoder = Encoder.fit(rows)
-        place = self.checkpoint.place(_TEACHER)
-        if self.checkpoint.done(_TEACHER) is None:
-            with self.ledger.phase(_PHASES[0]):
-                fresh = refit_gbdt(
-                    encoder.inputs(rows.frame),
-                    rows.labels,
-                    encoder.fields,
-                    reading_of(encoder),
-                    params=told["params"],
-                    rounds=int(told["rounds"]),
-                    seed=self.seed,
-                )
-            fresh.save(place)
-            self.checkpoint.finish(_TEACHER, {"rows": rows.rows})
-        return Teacher(None, asking(self.model, load_gbdt(place, reading_of(encoder))))
 
     def _verdict(self, after: Candidate, kept: bool, reason: str, results: tuple[GateResult, ...]) -> dict[str, Any]:
         return {

@@ -15,7 +15,7 @@ from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.final import Final
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.machine import machine_facts
-from leanrisk.pipelines.newest_round import Refreshed
+from leanrisk.pipelines.newest_round import PHASE, Refreshed
 from leanrisk.pipelines.shrink import TEACHER, Shrunk
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.lean_model import LeanModel
@@ -51,7 +51,7 @@ def run_result(
         "alerts": _alerts(job),
         "steps": [*shrunk.steps, _refresh_step(refreshed), *([] if end.refusal is None else [end.refusal])],
         "gates": _gates(shrunk.steps, refreshed, end),
-        "savings": _savings(beaten, cheap, found, shrink_cost, rates),
+        "savings": _savings(job, beaten, cheap, found, shrink_cost, rates),
     }
 
 
@@ -142,7 +142,9 @@ def _gates(steps: Sequence[Mapping[str, Any]], refreshed: Refreshed, end: Conclu
     return [{**gate, "name": f"{stage}: {gate['name']}"} for stage, gate in named]
 
 
-def _savings(beaten: Contender, cheap: Cost | None, found: Final, shrink: Cost, rates: RateCard) -> dict[str, Any]:
+def _savings(
+    job: Job, beaten: Contender, cheap: Cost | None, found: Final, shrink: Cost, rates: RateCard
+) -> dict[str, Any]:
     """Return savings as shares of the incumbent's figure (0.9 = 90 % saved); null where a side was not measured."""
     before, after = found.incumbent, found.lean
     full, refit = beaten.train, beaten.refit
@@ -158,11 +160,16 @@ def _savings(beaten: Contender, cheap: Cost | None, found: Final, shrink: Cost, 
         "auc_diff": found.differences["auc"].value,
         "money": {
             "incumbent": rates.price(full) if full else None,
-            "lean": rates.price(cheap) if cheap else None,
+            "lean": rates.price(cheap, gpu=_card_of_round(job)) if cheap else None,
             "currency": rates.currency,
         },
         "break_even_refreshes": break_even(shrink.cpu_s, full.cpu_s, cheap.cpu_s) if full and cheap else None,
     }
+
+
+def _card_of_round(job: Job) -> str:
+    cards = [entry.gpu for entry in job.ledger.entries if entry.phase == PHASE]
+    return cards[-1] if cards else ""
 
 
 def _cpu(cost: Cost | None) -> float | None:

@@ -11,7 +11,8 @@ from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
-from leanrisk.cost.ledger import Entry
+from leanrisk.cost.ledger import Entry, Label
+from leanrisk.cost.rates import Quantity
 from leanrisk.evaluate.gates import GateResult, accepted, judge
 from leanrisk.models.gbdt import Gbdt, load_gbdt
 from leanrisk.models.incumbent import Incumbent
@@ -30,7 +31,7 @@ from leanrisk.techniques.lean_model import LeanModel
 
 _SILENT = Silent()
 
-TEACHER = "shrink: teacher"
+TEACHER, LABELS = "shrink: teacher", "labels"
 _MUST_GAIN = frozenset({"memory"})
 """What makes a model dearer to feed stays only where a bound says that it is better, not where it does no harm."""
 
@@ -102,6 +103,7 @@ def shrink(
 def shrunk(job: Job, beaten: Contender) -> Shrunk:
     """Return what the recipe's steps make of the incumbent; finished steps come from the checkpoint."""
     older, newest = newest_slice(job.parts.train, job.recipe.refresh.slice, seed=job.seed)
+    _count_labels(job)
     fold = _Fold(job, beaten, older, incumbent_candidate(job, beaten))
     for step in job.recipe.steps:
         fold.take(step)
@@ -109,6 +111,13 @@ def shrunk(job: Job, beaten: Contender) -> Shrunk:
     lean = isinstance(fold.candidate.model, LeanModel)
     candidate = fold.candidate if lean else incumbent_candidate(job, beaten)
     return Shrunk(candidate, tuple(fold.records), older, newest)
+
+
+def _count_labels(job: Job) -> None:
+    """Put the outcomes that a run needs into its ledger, once; what a label costs is what the rate card says."""
+    if all(entry.phase != LABELS for entry in job.ledger.entries):
+        rows = job.parts.train.rows + job.parts.valid.rows
+        job.ledger.record(Entry(LABELS, Cost(0.0, 0.0, 0.0), Label.ENTERED, {Quantity.LABELS.value: rows}))
 
 
 def incumbent_candidate(job: Job, beaten: Contender) -> Candidate:

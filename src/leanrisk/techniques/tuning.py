@@ -12,6 +12,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.models.adapter import MOST_RANK, Adapter
 from leanrisk.models.frontier import FreezeConfig, Move
+from leanrisk.models.lora import FUSED, TABLE
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.state_drift import lowered, state_drift
 from leanrisk.models.training import plain_network
@@ -26,27 +27,59 @@ _MOST_ALPHA = 1e6
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Adapters on the projections named in `targets`: what they add has weight `alpha / rank`.
+    """Adapters on the modules named in `targets`: what they add has weight `alpha / rank`.
 
-    Few weights learn, so they take a larger `learning_rate` than a whole network would stand.
+    Where `targets` is None, the field table is adapted, in which most of what a small network knows stands; under a
+    frontier, which keeps the table still, the attention projections are. Few weights learn, so they take a larger
+    `learning_rate` than a whole network would stand. `rank`, `alpha` and `learning_rate` are, where None, those that
+    were measured best for what is adapted (see `settled`).
     """
 
-    rank: int = 4
-    alpha: float = 8.0
-    learning_rate: float = 0.006
-    targets: tuple[str, ...] = ("query_key_value",)
+    rank: int | None = None
+    alpha: float | None = None
+    learning_rate: float | None = None
+    targets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rank <= MOST_RANK:
+        if self.rank is not None and not 1 <= self.rank <= MOST_RANK:
             raise ConfigError(f"lora.rank must lie in 1..{MOST_RANK}: it is {self.rank}. Choose another number.")
-        if not 0 < self.alpha < _MOST_ALPHA:
+        if self.alpha is not None and not 0 < self.alpha < _MOST_ALPHA:
             raise ConfigError(
                 f"lora.alpha must lie in (0, {_MOST_ALPHA:g}): it is {self.alpha}. Choose another number."
             )
-        if not 0 < self.learning_rate < 1:
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1:
             raise ConfigError(f"lora.learning_rate must lie in (0, 1): it is {self.learning_rate}. Correct it.")
-        if not self.targets:
-            raise ConfigError("lora.targets must name a projection, such as 'query_key_value': it is empty. Name one.")
+        if self.targets is not None and not self.targets:
+            raise ConfigError(
+                "lora.targets must name what is adapted, such as 'table' or 'query_key_value': it is empty. Name one."
+            )
+
+    def settled(self, *, frozen: bool) -> SettledLora:
+        """Return the settings with nothing left open; `frozen`: a frontier keeps the field table still."""
+        targets = self.targets or ((FUSED,) if frozen else (TABLE,))
+        usual = _TABLE_ALONE if set(targets) == {TABLE} else _PROJECTIONS
+        rank = self.rank or usual.rank
+        return SettledLora(
+            rank,
+            usual.alpha / usual.rank * rank if self.alpha is None else self.alpha,
+            self.learning_rate or usual.learning_rate,
+            targets,
+        )
+
+
+@dataclass(frozen=True)
+class SettledLora:
+    """Rank, scale, pace and place of adapters, each decided."""
+
+    rank: int
+    alpha: float
+    learning_rate: float
+    targets: tuple[str, ...]
+
+    @property
+    def needs_blocks(self) -> bool:
+        """Whether something else than the field table is adapted."""
+        return set(self.targets) != {TABLE}
 
     def made(self, adapter: Adapter) -> bool:
         """Return whether the adapter has this rank, scale and place."""
@@ -56,6 +89,10 @@ class LoraSettings:
             self.alpha,
             sorted(self.targets),
         )
+
+
+_TABLE_ALONE = SettledLora(rank=5, alpha=5.0, learning_rate=0.04, targets=(TABLE,))
+_PROJECTIONS = SettledLora(rank=4, alpha=8.0, learning_rate=0.006, targets=(FUSED,))
 
 
 @dataclass(frozen=True)
@@ -73,9 +110,15 @@ class Tuning:
     yields: bool = False
 
     @property
+    def adapter(self) -> SettledLora | None:
+        """The adapters that learn, None where weights of the network's own do."""
+        return None if self.lora is None else self.lora.settled(frozen=self.freeze is not None)
+
+    @property
     def paced(self) -> TrainingConfig:
         """The training at the pace of what learns: an adapter has a learning rate of its own."""
-        return self.training if self.lora is None else replace(self.training, learning_rate=self.lora.learning_rate)
+        adapter = self.adapter
+        return self.training if adapter is None else replace(self.training, learning_rate=adapter.learning_rate)
 
 
 def tuned(
@@ -101,7 +144,7 @@ def tuned(
     freeze, drifts, moves = _frontier(champion, tuning.freeze, new, older)
     if tuning.yields and tuning.freeze is not None and drifts and drifts[0] > tuning.freeze.drift:
         tuning, freeze, moves = replace(tuning, lora=None, freeze=None), None, []
-    network, finished = _student(champion, tuning.lora, seed=bench.seed)
+    network, finished = _student(champion, tuning.adapter, seed=bench.seed)
     log = teach(
         network,
         champion.encoder,
@@ -138,6 +181,7 @@ def _facts(log: TrainingLog, rows: Dataset, drifts: Sequence[float], moves: Sequ
         "drift": [round(drift, 4) for drift in drifts],
         "frontier": [asdict(move) for move in (*moves, *log.frontier[1:])],
         "cached_bytes": log.cached_bytes,
+        "cache_refused": log.cache_refused,
         "gpu_s": round(log.gpu_s, 3),
         "gpu": log.gpu,
     }
@@ -157,7 +201,7 @@ Finished = Callable[[], tuple[RiskTransformer, RiskTransformer | None, Adapter |
 """Gives the taught network, plain, and the base and adapter it is made of, if it is."""
 
 
-def _student(champion: LeanModel, lora: LoraSettings | None, *, seed: int) -> tuple[RiskTransformer, Finished]:
+def _student(champion: LeanModel, lora: SettledLora | None, *, seed: int) -> tuple[RiskTransformer, Finished]:
     """Return the network that learns, a copy, and how to finish it."""
     if lora is None:
         network = copy.deepcopy(champion.network)
@@ -176,11 +220,11 @@ def _student(champion: LeanModel, lora: LoraSettings | None, *, seed: int) -> tu
     return plain_network(wrapped), finished
 
 
-def _fresh_adapter(champion: LeanModel, lora: LoraSettings, *, seed: int) -> Adapter:
-    if not champion.network.depth:
+def _fresh_adapter(champion: LeanModel, lora: SettledLora, *, seed: int) -> Adapter:
+    if lora.needs_blocks and not champion.network.depth:
         raise ModelError(
             f"LoRA adapts the projections of a transformer: the preset '{champion.facts.get('preset')}' has none. "
-            "Choose 'tiny', 'mid' or 'base', or teach all weights."
+            "Choose 'tiny', 'mid' or 'base', adapt the table alone (targets = ['table']), or teach all weights."
         )
     return Adapter.fresh(champion.network, rank=lora.rank, alpha=lora.alpha, targets=lora.targets, seed=seed)
 
