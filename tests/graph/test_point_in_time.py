@@ -132,8 +132,8 @@ def test_the_property_finds_every_planted_leak(leaking):
 
 
 def _span_with_ties(self: Timeline, asked: timeline.Question) -> tuple[np.ndarray, np.ndarray]:
-    codes = self.code * self.clock.size + self.place
-    end = np.searchsorted(codes, asked.code * self.clock.size + asked.place, side="right")
+    codes = self.code * self.size + self.place
+    end = np.searchsorted(codes, asked.code * self.size + asked.place, side="right")
     return np.searchsorted(self.code, asked.code, side="left"), end
 
 

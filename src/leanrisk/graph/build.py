@@ -17,8 +17,8 @@ from leanrisk.graph.events import Events
 from leanrisk.graph.facts import ALL, DECAYED, Horizon, fact_names, horizons, parents
 from leanrisk.graph.links import build_link_facts
 from leanrisk.graph.smoothing import book_rate, smoothed
-from leanrisk.graph.tally import Tally, outcomes, tally
-from leanrisk.graph.timeline import Clock, Floats
+from leanrisk.graph.tally import Book, Tally, tally
+from leanrisk.graph.timeline import Floats
 
 _MOST_THREADS = 4
 
@@ -29,13 +29,13 @@ def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
     Columns are those of `fact_names`. An entity that nobody has seen has counts of 0 and the coarser entity's rates; a
     row that names none has NaN counts and the coarser rates. `MemoryStore.lookup` gives the same, one row at a time.
     """
-    clock = Clock.of(events.happened, events.known, asked.happened)
+    book = Book.of(events, asked)
     levels = {level: entity for entity in memory.entities for level in entity.levels}
     wanted = _wanted(memory)
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda level: tally(memory, levels[level], level, wanted[level], events, asked, clock), levels)
-        tallies = dict(zip(levels, found, strict=True))
-    rates = _rates(memory, tallies, wanted, events, asked, clock)
+        found = pool.map(lambda level: tally(memory, levels.get(level), level, wanted[level], book), wanted)
+        tallies = dict(zip(wanted, found, strict=True))
+    rates = _rates(memory, tallies, wanted)
     columns = _columns(memory, levels, tallies, rates)
     frames = [build_link_facts(memory, link, events, asked) for link in memory.links]
     facts = pl.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
@@ -43,44 +43,34 @@ def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
 
 
 def _wanted(memory: Memory) -> dict[str, tuple[Horizon, ...]]:
-    """Return the horizons that each level needs: its own, and those of the finer levels that are smoothed to it."""
+    """Return the horizons that each level needs: its own, and those of the finer levels that are smoothed to it.
+
+    Those of the whole book (level "") start with all outcomes, which its other horizons are smoothed to.
+    """
     above = parents(memory)
-    wanted: dict[str, dict[Horizon, None]] = {level: {} for level in above}
+    wanted: dict[str, dict[Horizon, None]] = {level: {} for level in ("", *above)}
     own = {level: horizons(entity, memory.windows) for entity in memory.entities for level in entity.levels}
     for level in reversed(above):
         wanted[level] |= dict.fromkeys(own[level])
-        if above[level]:
-            wanted[above[level]] |= wanted[level]
+        wanted[above[level]] |= wanted[level]
+    if wanted[""]:
+        wanted[""] = dict.fromkeys([ALL, *wanted[""]])
     return {level: tuple(found) for level, found in wanted.items()}
 
 
 def _rates(
-    memory: Memory,
-    tallies: Mapping[str, Tally],
-    wanted: Mapping[str, tuple[Horizon, ...]],
-    events: Events,
-    asked: Events,
-    clock: Clock,
+    memory: Memory, tallies: Mapping[str, Tally], wanted: Mapping[str, tuple[Horizon, ...]]
 ) -> dict[str, dict[Horizon, Floats]]:
-    every = dict.fromkeys(horizon for found in wanted.values() for horizon in found)
-    if not every:
-        return {level: {} for level in wanted}
-    whole = outcomes(
-        np.ones(events.rows, dtype=np.uint64),
-        np.ones(asked.rows, dtype=np.uint64),
-        events,
-        asked,
-        clock,
-        dict.fromkeys([ALL, *every]),
-        memory.half_life,
-    )
-    book = book_rate(whole[ALL].bads, whole[ALL].known)
-    rates: dict[str, dict[Horizon, Floats]] = {
-        "": {
-            horizon: book if horizon == ALL else smoothed(told.bads, told.known, book, memory.strength)
-            for horizon, told in whole.items()
-        }
-    }
+    whole = tallies[""].outcomes
+    rates: dict[str, dict[Horizon, Floats]] = {"": {}}
+    for horizon, told in whole.items():
+        # All outcomes come first, and every other horizon of the book leans on them.
+        known = rates[""].get(ALL)
+        rates[""][horizon] = (
+            book_rate(told.bads, told.known)
+            if known is None
+            else smoothed(told.bads, told.known, known, memory.strength)
+        )
     for level, above in parents(memory).items():
         rates[level] = {}
         for horizon in wanted[level]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 from leanrisk.core.memory import Entity, Fact, Memory
 from leanrisk.graph.events import Events
 from leanrisk.graph.facts import ALL, DECAYED, Horizon
-from leanrisk.graph.keys import MISSING_KEY, Keys
-from leanrisk.graph.timeline import Clock, Floats, Places, Question, Timeline
+from leanrisk.graph.timeline import Floats, Names, Places, Question, Ranks, Timeline
 
 
 @dataclass(frozen=True)
@@ -32,70 +31,88 @@ class Tally:
     absent: npt.NDArray[np.bool_]
 
 
-def tally(
-    memory: Memory, entity: Entity, level: str, wanted: Sequence[Horizon], events: Events, asked: Events, clock: Clock
-) -> Tally:
-    """Return what is known of each asked row's entity at this level, strictly before the row happened."""
-    keys, mine = events.keys[level], asked.keys[level]
+@dataclass(frozen=True)
+class Book:
+    """What one build reads: the events, the questions, and the places of all their times."""
+
+    events: Events
+    asked: Events
+    ranks: Ranks
+
+    @classmethod
+    def of(cls, events: Events, asked: Events) -> Book:
+        """Return the events and questions with their times placed."""
+        return cls(events, asked, Ranks.of(events.happened, events.known, asked.happened))
+
+    def names(self, level: str) -> Names:
+        """Return the numbers of a level's entities; "" is the whole book."""
+        if not level:
+            return Names.book(self.events.rows, self.asked.rows)
+        return Names.of(self.events.keys[level], self.asked.keys[level])
+
+    def question(self, names: Names) -> Question:
+        """Return what is asked: each row's entity at its own moment."""
+        return Question.of(names.asked, self.ranks.asked, self.asked.happened, self.ranks.size)
+
+
+def tally(memory: Memory, entity: Entity | None, level: str, wanted: Sequence[Horizon], book: Book) -> Tally:
+    """Return what is known of each asked row's entity at this level, strictly before the row happened.
+
+    `entity` is None for the whole book (level ""), of which only outcomes are told.
+    """
+    names = book.names(level)
+    question = book.question(names)
+    events, ranks = book.events, book.ranks
     facts: dict[str, Floats] = {}
-    if {Fact.COUNT, Fact.VOLUME, Fact.RECENCY, Fact.NOVELTY} & set(entity.facts):
-        happened = Timeline.of(keys, events.happened, clock, amount=events.amount.astype(np.float64))
-        facts = _events_facts(happened, mine, asked.happened, entity.facts, memory.windows)
-    absent = mine == MISSING_KEY
-    facts = {name: np.where(absent, np.nan, values) for name, values in facts.items()}
-    return Tally(facts, outcomes(keys, mine, events, asked, clock, wanted, memory.half_life), absent)
+    families = set(entity.facts if entity else ())
+    if {Fact.COUNT, Fact.VOLUME, Fact.RECENCY, Fact.NOVELTY} & families:
+        amounts = {"amount": events.amount} if Fact.VOLUME in families else {}
+        happened = Timeline.of(
+            names.events, ranks.happened, events.happened, count=names.count, size=ranks.size, values=amounts
+        )
+        facts = _events_facts(happened, question, families, memory.windows)
+    absent = names.asked == names.count
+    if absent.any():
+        facts = {name: np.where(absent, np.nan, values) for name, values in facts.items()}
+    outcomes = _outcomes(names, question, book, wanted, memory.half_life) if wanted else {}
+    return Tally(facts, outcomes, absent)
 
 
-def outcomes(
-    keys: Keys,
-    mine: Keys,
-    events: Events,
-    asked: Events,
-    clock: Clock,
-    wanted: Iterable[Horizon],
-    half_life: float,
+def _outcomes(
+    names: Names, question: Question, book: Book, wanted: Sequence[Horizon], half_life: float
 ) -> dict[Horizon, Outcomes]:
-    """Return the outcomes known of `mine` before each asked row, over each wanted horizon."""
-    horizons = tuple(wanted)
-    if not horizons:
-        return {}
-    told = np.isfinite(events.outcome)
-    bad = np.where(told, events.outcome, 0.0).astype(np.float64)
-    line = Timeline.of(np.where(told, keys, np.uint64(MISSING_KEY)), events.known, clock, bad=bad)
-    question = line.question(mine, asked.happened)
+    events, ranks = book.events, book.ranks
+    told = np.where(np.isfinite(events.outcome), events.known, np.inf)
+    line = Timeline.of(
+        names.events, ranks.known, told, count=names.count, size=ranks.size, values={"bad": events.outcome}
+    )
     first, end = line.span(question)
-    found = {horizon: _over(line, question, first, end, horizon, half_life) for horizon in horizons}
-    return {horizon: _in_order(question, known, bads) for horizon, (known, bads) in found.items()}
-
-
-def _over(
-    line: Timeline, question: Question, first: Places, end: Places, horizon: Horizon, half_life: float
-) -> tuple[Floats, Floats]:
-    if horizon == DECAYED:
-        line = Timeline(
-            line.names, line.code, line.place, line.time, {**line.values, "one": np.ones(line.time.size)}, line.clock
-        )
-        return _faded(line, question, first, end, "one", half_life), _faded(
-            line, question, first, end, "bad", half_life
-        )
-    begin = first if horizon == ALL else line.since(question, float(horizon), first, end)
     bads = line.sums("bad")
-    return (end - begin).astype(np.float64), bads[end] - bads[begin]
+    found: dict[Horizon, Outcomes] = {}
+    for horizon in wanted:
+        if horizon == DECAYED:
+            pair = _faded(line, question, first, end, half_life)
+        else:
+            begin = first if horizon == ALL else line.since(question, float(horizon), first, end)
+            pair = (end - begin).astype(np.float64), bads[end] - bads[begin]
+        found[horizon] = Outcomes(*(_back(question, values) for values in pair))
+    return found
 
 
-def _faded(line: Timeline, question: Question, first: Places, end: Places, name: str, half_life: float) -> Floats:
-    """Return the decayed sum at the moment asked, from the one that stood at the latest fact before it."""
+def _faded(line: Timeline, question: Question, first: Places, end: Places, half_life: float) -> tuple[Floats, Floats]:
+    """Return the decayed sums at the moment asked, from those that stood at the latest outcome before it."""
     if not line.time.size:
-        return np.zeros(end.size)
+        return np.zeros(end.size), np.zeros(end.size)
     latest = np.maximum(end - 1, 0)
-    total = line.decayed(name, half_life)[latest] * np.exp2(-(question.time - line.time[latest]) / half_life)
-    return np.where(end > first, total, 0.0)
+    # Where nothing was known before, the latest outcome is another's, of any time.
+    weight = np.where(end > first, np.exp2(-np.abs(question.time - line.time[latest]) / half_life), 0.0)
+    known, bads = (line.decayed(values, half_life)[latest] for values in (np.ones(line.time.size), line.values["bad"]))
+    return known * weight, bads * weight
 
 
 def _events_facts(
-    line: Timeline, mine: Keys, times: Floats, families: Sequence[Fact], windows: Sequence[float]
+    line: Timeline, question: Question, families: set[Fact], windows: Sequence[float]
 ) -> dict[str, Floats]:
-    question = line.question(mine, times)
     first, end = line.span(question)
     found: dict[str, Floats] = {}
     begins = {
@@ -125,10 +142,6 @@ def _days_since(line: Timeline, question: Question, place: Places, first: Places
         return np.full(end.size, np.nan)
     inside = np.clip(place, 0, line.time.size - 1)
     return np.where(end > first, question.time - line.time[inside], np.nan)
-
-
-def _in_order(question: Question, known: Floats, bads: Floats) -> Outcomes:
-    return Outcomes(_back(question, known), _back(question, bads))
 
 
 def _back(question: Question, values: Floats) -> Floats:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,83 +20,107 @@ Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Clock:
-    """All moments that matter to one build, in order, so that a moment is a whole number and ties are exact."""
+class Ranks:
+    """Each time as its place among all times that matter to one build, so that ties are exact; `size` is above all."""
 
-    moments: Floats
+    happened: Places
+    known: Places
+    asked: Places
+    size: int
 
     @classmethod
-    def of(cls, *times: Floats) -> Clock:
-        """Return the clock of these times; those that never come are left out."""
-        every = np.concatenate(times)
-        return cls(np.unique(every[np.isfinite(every)]))
+    def of(cls, happened: Floats, known: Floats, asked: Floats) -> Ranks:
+        """Return the places of three arrays of times, infinity behind all others."""
+        times = np.concatenate([happened, known, asked])
+        order = np.argsort(times)
+        later = np.zeros(times.size, dtype=np.int64)
+        later[1:] = times[order][1:] > times[order][:-1]
+        place = np.empty(times.size, dtype=np.int64)
+        place[order] = np.cumsum(later)
+        first, second = happened.size, happened.size + known.size
+        return cls(place[:first], place[first:second], place[second:], times.size + 1)
 
-    @property
-    def size(self) -> int:
-        """A number above every place."""
-        return self.moments.size + 1
 
-    def places(self, times: Floats) -> Places:
-        """Return the place of each time, which must be one of the clock's."""
-        return np.searchsorted(self.moments, times).astype(np.int64)
+@dataclass(frozen=True)
+class Names:
+    """The entities of one level as numbers below `count`, by row of the events and of the questions.
+
+    Whoever names nobody has the number `count`.
+    """
+
+    events: Places
+    asked: Places
+    count: int
+
+    @classmethod
+    def of(cls, events: Keys, asked: Keys) -> Names:
+        """Return the numbers of these keys."""
+        both = events if asked is events else np.concatenate([events, asked])
+        keys, number = np.unique(both, return_inverse=True)
+        if keys.size and keys[0] == MISSING_KEY:
+            # Keys are sorted, so the missing one stands first; it takes the last number instead.
+            number = np.where(number == 0, keys.size, number) - 1
+            keys = keys[1:]
+        number = number.astype(np.int64, copy=False)
+        return cls(number[: events.size], number if asked is events else number[events.size :], keys.size)
+
+    @classmethod
+    def book(cls, events: int, asked: int) -> Names:
+        """Return the numbers of the one entity that all rows belong to."""
+        return cls(np.zeros(events, dtype=np.int64), np.zeros(asked, dtype=np.int64), 1)
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of one timeline: keys and moments sorted by them, and where each stood before the sorting."""
+    """What is asked of timelines: entities and moments sorted by them, and where each stood before the sorting."""
 
     code: Places
     place: Places
     time: Floats
     order: Places
 
+    @classmethod
+    def of(cls, code: Places, place: Places, time: Floats, size: int) -> Question:
+        """Return the question of what is known of entities `code` at moments `time`; `place` is below `size`."""
+        order = np.argsort(code * size + place)
+        return cls(code[order], place[order], time[order], order)
+
 
 @dataclass(frozen=True)
 class Timeline:
     """Facts sorted by entity and by the moment at which they became known; `values` go with them, shape (n,) each.
 
-    A fact is visible at a moment only if it was known strictly before.
+    A fact is visible at a moment only if it was known strictly before. Entities are numbered below `count`, moments
+    placed below `size`.
     """
 
-    names: Keys
     code: Places
     place: Places
     time: Floats
     values: dict[str, Floats]
-    clock: Clock
+    count: int
+    size: int
 
     @classmethod
-    def of(cls, keys: Keys, times: Floats, clock: Clock, **values: Floats) -> Timeline:
-        """Return the timeline of facts about `keys`, known at `times`; what names nobody, or is never known, is out."""
-        kept = np.flatnonzero((keys != MISSING_KEY) & np.isfinite(times))
-        names, code = np.unique(keys[kept], return_inverse=True)
-        place = clock.places(times[kept])
-        order = np.argsort(code * clock.size + place, kind="stable")
-        sorted_ = kept[order]
-        told = {name: own[sorted_].astype(np.float64) for name, own in values.items()}
-        return cls(names, code[order], place[order], times[sorted_], told, clock)
-
-    def question(self, keys: Keys, times: Floats) -> Question:
-        """Return the question of what is known of `keys` at `times`."""
-        place = self.clock.places(times)
-        code = np.searchsorted(self.names, keys).astype(np.int64)
-        known = np.zeros(code.shape, dtype=np.bool_)
-        inside = code < self.names.size
-        known[inside] = self.names[code[inside]] == keys[inside]
-        # An entity that nobody has seen stands behind all others, where there is nothing.
-        code[~known | (keys == MISSING_KEY)] = self.names.size
-        order = np.argsort(code * self.clock.size + place, kind="stable")
-        return Question(code[order], place[order], times[order], order)
+    def of(
+        cls, code: Places, place: Places, time: Floats, *, count: int, size: int, values: Mapping[str, npt.NDArray[Any]]
+    ) -> Timeline:
+        """Return the timeline of facts about `code`, known at `time`; what names nobody, or is never known, is out."""
+        kept = np.flatnonzero((code < count) & np.isfinite(time))
+        # Which of two facts of one moment comes first does not matter: no sum ever ends between them.
+        order = kept[np.argsort(code[kept] * size + place[kept])]
+        told = {name: own[order].astype(np.float64, copy=False) for name, own in values.items()}
+        return cls(code[order], place[order], time[order], told, count, size)
 
     def span(self, asked: Question) -> tuple[Places, Places]:
         """Return (first, end): the facts of each asked entity that were known before the moment stand in first..end."""
-        end = np.searchsorted(self._by_moment, asked.code * self.clock.size + asked.place, side="left")
+        end = np.searchsorted(self.code * self.size + self.place, asked.code * self.size + asked.place, side="left")
         return self._starts[asked.code], end
 
     def since(self, asked: Question, window: float, first: Places, end: Places) -> Places:
         """Return where the window begins in first..end: the facts of the last `CELLS` steps of window / `CELLS`."""
         own, now = steps(self.time, window), steps(asked.time, window)
-        if not own.size:
+        if not own.size or not now.size:
             return end
         least = min(int(own.min()), int(now.min()) - CELLS)
         size = max(int(own.max()), int(now.max())) - least + 2
@@ -107,13 +133,13 @@ class Timeline:
         """Return the running sum of a value, 0 first, so that a difference of two places is the sum between them."""
         return np.concatenate([[0.0], np.cumsum(self.values[name])])
 
-    def decayed(self, name: str, half_life: float) -> Floats:
-        """Return the running sum of a value within its entity, at each fact's own moment, halving every `half_life`.
+    def decayed(self, values: Floats, half_life: float) -> Floats:
+        """Return the running sum of `values` within its entity, at each fact's own moment, halving every `half_life`.
 
         By doubling (Hillis and Steele, 1986, "Data Parallel Algorithms"): each pass joins a fact's sum with that of
         the facts before it, so no difference of large numbers is ever taken.
         """
-        total = self.values[name].copy()
+        total = values.copy()
         weight = np.zeros(total.shape)
         gap = np.diff(self.time)
         weight[1:] = np.where(self.code[1:] == self.code[:-1], np.exp2(-gap / half_life), 0.0)
@@ -127,12 +153,8 @@ class Timeline:
         return total
 
     @cached_property
-    def _by_moment(self) -> Places:
-        return self.code * self.clock.size + self.place
-
-    @cached_property
     def _starts(self) -> Places:
-        return np.searchsorted(self.code, np.arange(self.names.size + 2), side="left").astype(np.int64)
+        return np.searchsorted(self.code, np.arange(self.count + 2), side="left").astype(np.int64)
 
 
 def steps(times: Floats, window: float) -> Places:
