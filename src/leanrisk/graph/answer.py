@@ -44,6 +44,7 @@ class Answer:
         families = {fact for entity in memory.entities for fact in entity.facts}
         self._volumes = Fact.VOLUME in families
         self._fading = Fact.DECAYED_RATE in families
+        self._no_volumes = np.zeros((self._book, len(memory.windows)))
         self._pick = self._places(memory)
 
     def _places(self, memory: Memory) -> Places:
@@ -71,21 +72,16 @@ class Answer:
         """Return the facts; `slots` has one for each level and the book's last, `absent` marks levels not named."""
         own, levels = slots[:-1], self._book
         counts, held = cells.windowed(slots, np.floor(at / self._widths).astype(np.int64))
-        volumes = (
-            np.add.reduce(cells.volume[own] * held[:-1], axis=2) if self._volumes else np.zeros(counts[:-1, :, 0].shape)
-        )
+        volumes = np.vecdot(cells.volume[own], held[:-1]) if self._volumes else self._no_volumes
         told = self._known(cells, slots, counts, at)
-        span = cells.span[own]
-        seen = span[:, 1] > -np.inf
-        since = at - span
-        since[~seen] = np.nan
+        since = at - cells.span[own]
         everything = [
             counts[:-1, :, 0].ravel(),
             volumes.ravel(),
             told.known[:levels, 0],
             since[:, 1],
             since[:, 0],
-            ~seen,
+            np.isnan(since[:, 1]),
         ]
         if absent is not None:
             wide = np.repeat(absent, self._widths.size)

@@ -33,12 +33,12 @@ class Cells:
     def _allocate(self, size: int) -> None:
         wide = len(self._windows)
         self.head = np.full((size, wide), _LONG_AGO, dtype=np.int64)
-        self.counts = np.zeros((size, wide, CELLS, 3), dtype=np.uint32)
+        self.counts = np.zeros((size, wide, 3, CELLS), dtype=np.uint32)
         self.volume = np.zeros((size, wide, CELLS))
         self.total = np.zeros((size, 2))
         self.faded = np.zeros((size, 2))
         self.faded_at = np.zeros(size)
-        self.span = np.tile([np.inf, -np.inf], (size, 1))
+        self.span = np.full((size, 2), np.nan)
 
     def claim(self, count: int) -> int:
         """Return the first of `count` new slots in a row."""
@@ -52,12 +52,13 @@ class Cells:
 
     def happened(self, slots: Places, times: Floats, amounts: Floats) -> None:
         """Count events of these slots; shapes (n,)."""
-        np.minimum.at(self.span[:, 0], slots, times)
-        np.maximum.at(self.span[:, 1], slots, times)
+        np.fmin.at(self.span[:, 0], slots, times)
+        np.fmax.at(self.span[:, 1], slots, times)
         for place, window in enumerate(self._windows):
             kept, cell = self._turned(slots, times, place, window)
-            np.add.at(self.counts[:, place, :, _EVENTS], (slots[kept], cell), 1)
-            np.add.at(self.volume[:, place], (slots[kept], cell), amounts[kept])
+            self._add(slots[kept], place, _EVENTS, cell)
+            flat = (slots[kept] * len(self._windows) + place) * CELLS + cell
+            np.add.at(self.volume.reshape(-1), flat, amounts[kept])
 
     def known(self, slots: Places, times: Floats, bads: Floats) -> None:
         """Count outcomes of these slots, 1 for bad and 0 for good; shapes (n,)."""
@@ -73,9 +74,14 @@ class Cells:
         np.add.at(self.faded, slots, np.stack([weight, weight * bads], axis=1))
         for place, window in enumerate(self._windows):
             kept, cell = self._turned(slots, times, place, window)
-            np.add.at(self.counts[:, place, :, _KNOWN], (slots[kept], cell), 1)
+            self._add(slots[kept], place, _KNOWN, cell)
             guilty = bads[kept] > 0
-            np.add.at(self.counts[:, place, :, _BADS], (slots[kept][guilty], cell[guilty]), 1)
+            self._add(slots[kept][guilty], place, _BADS, cell[guilty])
+
+    def _add(self, slots: Places, place: int, kind: int, cell: Places) -> None:
+        # By one index into a flat view: numpy adds several times as fast that way.
+        flat = ((slots * len(self._windows) + place) * 3 + kind) * CELLS + cell
+        np.add.at(self.counts.reshape(-1), flat, np.uint32(1))
 
     def _turned(self, slots: Places, times: Floats, place: int, window: float) -> tuple[Places, Places]:
         """Move each slot's window to its newest fact; return which facts it still holds and the cell of each."""
@@ -85,7 +91,7 @@ class Cells:
         newest = old.copy()
         np.maximum.at(newest, owner, now)
         held = old[:, None] - (old[:, None] - self._turns) % CELLS > newest[:, None] - CELLS
-        self.counts[owners, place] *= held[..., None]
+        self.counts[owners, place] *= held[:, None]
         self.volume[owners, place] *= held
         self.head[owners, place] = newest
         kept = np.flatnonzero(now > newest[owner] - CELLS)
@@ -93,12 +99,11 @@ class Cells:
 
     def windowed(self, slots: Places, now: Places) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
         """Return the counts in the windows at steps `now` (windows,), (n, windows, 3), and which cells they hold."""
-        head = self.head[slots][..., None]
-        held = head - (head - self._turns) % CELLS > (now - CELLS)[:, None]
-        counts = self.counts[slots]
-        counts *= held[..., None]
-        found: npt.NDArray[np.uint32] = np.add.reduce(counts, axis=2)
-        return found, held
+        head = self.head.take(slots, axis=0)[..., None]
+        held = (head - self._turns) & (CELLS - 1) < head - (now - CELLS)[:, None]
+        # A product with zeros and ones adds up the cells that are held, at a quarter of the time of a masked sum.
+        found: npt.NDArray[np.uint32] = np.matmul(self.counts.take(slots, axis=0), held[..., None].view(np.uint8))
+        return found[..., 0], held
 
     def fading(self, slots: Places, at: float) -> Floats:
         """Return the fading sums of outcomes and of bads among them at this moment, (n, 2)."""
