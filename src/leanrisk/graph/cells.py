@@ -24,7 +24,8 @@ class Cells:
 
     _NAMES = ("head", "counts", "volume", "total", "faded", "faded_at", "span")
 
-    def __init__(self, windows: Sequence[float], half_life: float) -> None:
+    def __init__(self, windows: Sequence[float], half_life: float, *, volumes: bool = True) -> None:
+        self._volumes = volumes
         self._windows, self._half_life = tuple(windows), half_life
         self._turns = np.arange(CELLS)
         self.used = 1
@@ -34,7 +35,8 @@ class Cells:
         wide = len(self._windows)
         self.head = np.full((size, wide), _LONG_AGO, dtype=np.int64)
         self.counts = np.zeros((size, wide, 3, CELLS), dtype=np.uint32)
-        self.volume = np.zeros((size, wide, CELLS))
+        # Two fifths of a slot: nobody should pay for sums that nobody asks for.
+        self.volume = np.zeros((size, wide if self._volumes else 0, CELLS))
         self.total = np.zeros((size, 2))
         self.faded = np.zeros((size, 2))
         self.faded_at = np.zeros(size)
@@ -45,7 +47,7 @@ class Cells:
         first, self.used = self.used, self.used + count
         if self.used > self.head.shape[0]:
             old = {name: getattr(self, name)[:first] for name in self._NAMES}
-            self._allocate(max(2 * first, self.used))
+            self._allocate(max(first + first // 4, self.used))
             for name, values in old.items():
                 getattr(self, name)[:first] = values
         return first
@@ -57,8 +59,9 @@ class Cells:
         for place, window in enumerate(self._windows):
             kept, cell = self._turned(slots, times, place, window)
             self._add(slots[kept], place, _EVENTS, cell)
-            flat = (slots[kept] * len(self._windows) + place) * CELLS + cell
-            np.add.at(self.volume.reshape(-1), flat, amounts[kept])
+            if self._volumes:
+                flat = (slots[kept] * len(self._windows) + place) * CELLS + cell
+                np.add.at(self.volume.reshape(-1), flat, amounts[kept])
 
     def known(self, slots: Places, times: Floats, bads: Floats) -> None:
         """Count outcomes of these slots, 1 for bad and 0 for good; shapes (n,)."""
@@ -92,7 +95,8 @@ class Cells:
         np.maximum.at(newest, owner, now)
         held = old[:, None] - (old[:, None] - self._turns) % CELLS > newest[:, None] - CELLS
         self.counts[owners, place] *= held[:, None]
-        self.volume[owners, place] *= held
+        if self._volumes:
+            self.volume[owners, place] *= held
         self.head[owners, place] = newest
         kept = np.flatnonzero(now > newest[owner] - CELLS)
         return kept, now[kept] % CELLS

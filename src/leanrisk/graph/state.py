@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leanrisk.core.memory import Memory
+from leanrisk.core.memory import Fact, Memory
 from leanrisk.graph.answer import Answer, Known
 from leanrisk.graph.cells import Cells
 from leanrisk.graph.events import Floats
@@ -25,7 +25,8 @@ class State:
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
         self._answer = Answer(memory)
-        self._cells = Cells(memory.windows, memory.half_life)
+        volumes = any(Fact.VOLUME in entity.facts for entity in memory.entities)
+        self._cells = Cells(memory.windows, memory.half_life, volumes=volumes)
         self._slots: list[dict[int, int]] = [{} for _ in self.levels]
         self._book = self._cells.claim(1)
         self._links = [LinkState(memory, link) for link in memory.links]
