@@ -44,7 +44,7 @@ def run(preset: str, progress: Progress) -> Outcome:
     full = preset == "full"
     figures: Values = {}
     book = simulated_cohorts(
-        100_000 if full else 12_000, _FEATURES, first=12, last=15, most=(16_000, 5_000) if full else (3_000, 900)
+        100_000 if full else 12_000, _FEATURES, first=12, last=15, most=(20_000, 5_000) if full else (3_000, 900)
     )
     bars = _base(figures, book, progress, steps=_STEPS if full else 1, preset="base" if full else "mid")
     books = [book, *([sba] if full and (sba := _first_sba()) else [])]
@@ -145,4 +145,4 @@ def _quality(figures: Values, book: Cohorts, preset: str, *, full: bool, progres
 def _effort(preset: str, *, full: bool) -> Effort:
     if not full:
         return Effort(trials=2, pretraining=1, epochs=2, copies=1, bins=48)
-    return Effort(trials=6) if preset == "tiny" else Effort(trials=6, pretraining=2, epochs=3, copies=1, bins=48)
+    return Effort(trials=6) if preset == "tiny" else Effort(trials=6, pretraining=4, epochs=4, copies=1, bins=48)

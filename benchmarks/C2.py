@@ -39,7 +39,7 @@ _FEATURES = 114
 _BUDGET = 0.05
 _EPOCHS = {"smoke": 3, "full": 10}
 _DEPTHS = {"smoke": (0, 6, 9), "full": tuple(range(12))}
-_DEPTH_ROWS = 2_500
+_DEPTH_ROWS = 1_500
 _WHOLE, _EPOCH, _RECALL = 1 / 3, 1 / 4, 0.99
 
 
@@ -50,10 +50,10 @@ def run(preset: str, progress: Progress) -> Outcome:
     """
     full = preset == "full"
     book = simulated_cohorts(
-        300_000 if full else 12_000, _FEATURES, first=12, last=15, most=(14_000, 5_000) if full else (2_000, 900)
+        300_000 if full else 12_000, _FEATURES, first=12, last=15, most=(20_000, 5_000) if full else (2_000, 900)
     )
     effort = (
-        Effort(trials=6, pretraining=2, epochs=3, copies=1, bins=48)
+        Effort(trials=6, pretraining=4, epochs=4, copies=1, bins=48)
         if full
         else Effort(trials=2, pretraining=1, epochs=1, copies=1, bins=48)
     )

@@ -28,7 +28,10 @@ from leanrisk.models.model_file import checked_path, json_facts
 from leanrisk.models.risk_transformer import RiskTransformer
 
 WEIGHTS, SETTINGS, FACTS = "adapter_model.safetensors", "adapter_config.json", "adapter.json"
-"""The first two are peft's own names, so that `PeftModel.from_pretrained` reads the folder as well."""
+"""The first two are peft's own names, so that `PeftModel.from_pretrained` reads the folder as well.
+
+Not where the field table is adapted: that layer is ours, and peft's files do not name it.
+"""
 FORMAT = 1
 MOST_RANK = 1024
 """A larger rank is no small adapter; one in a foreign file would take memory before its weights were looked at."""
