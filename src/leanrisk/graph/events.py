@@ -101,14 +101,6 @@ def events_of(frame: pl.DataFrame, schema: Schema, memory: Memory) -> Events:
     )
 
 
-def _first_of_each(ids: Keys, rank: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return, for each distinct id in rising order, the row of lowest rank that has it."""
-    order = np.lexsort((rank, ids))
-    first = np.ones(ids.size, dtype=np.bool_)
-    first[1:] = ids[order][1:] != ids[order][:-1]
-    return order[first]
-
-
 def moments(column: pl.Series) -> Floats:
     """Return a column of dates, datetimes or numbers as days (or its own unit), float64, NaN where null.
 
