@@ -39,8 +39,8 @@ class Answer:
         self._memory, self._book = memory, len(self.levels)
         self._widths = np.array(memory.windows) / CELLS
         place = {level: number for number, level in enumerate(self.levels)} | {"": self._book}
-        self._above = np.array([place[above[level]] for level in self.levels], dtype=np.int64)
-        self._generations = list(_generations(self._above, self._book))
+        coarser = np.array([place[above[level]] for level in self.levels], dtype=np.int64)
+        self._generations = list(_generations(coarser, self._book))
         families = {fact for entity in memory.entities for fact in entity.facts}
         self._volumes = Fact.VOLUME in families
         self._fading = Fact.DECAYED_RATE in families
@@ -95,10 +95,12 @@ class Answer:
         return self._known(cells, slots, counts, at)
 
     def _known(self, cells: Cells, slots: Places, counts: npt.NDArray[np.uint32], at: float) -> Known:
-        known, bads = (np.empty((slots.size, self._widths.size + 2)) for _ in range(2))
-        known[:, 0], bads[:, 0] = cells.total[slots].T
-        known[:, 1:-1], bads[:, 1:-1] = counts[..., 1], counts[..., 2]
-        known[:, -1], bads[:, -1] = cells.fading(slots, at).T if self._fading else (0.0, 0.0)
+        both = np.zeros((2, slots.size, self._widths.size + 2))
+        both[:, :, 0] = cells.total.take(slots, axis=0).T
+        both[:, :, 1:-1] = counts[..., 1:].transpose(2, 0, 1)
+        if self._fading:
+            both[:, :, -1] = cells.fading(slots, at).T
+        known, bads = both
         return Known(known, bads, self._smoothed(known, bads))
 
     def _smoothed(self, known: Floats, bads: Floats) -> Floats:
@@ -106,15 +108,18 @@ class Answer:
         rates = np.empty_like(known)
         rates[book, 0] = book_rate(float(bads[book, 0]), float(known[book, 0]))
         rates[book, 1:] = smoothed(bads[book, 1:], known[book, 1:], rates[book, 0], strength)
-        for levels in self._generations:
-            rates[levels] = smoothed(bads[levels], known[levels], rates[self._above[levels]], strength)
+        for levels, above in self._generations:
+            rates[levels] = smoothed(bads[levels], known[levels], rates[above], strength)
         return rates
 
 
-def _generations(above: Places, book: int) -> Iterator[Places]:
-    """Yield the levels that stand one step, two steps, ... below the book."""
+def _generations(above: Places, book: int) -> Iterator[tuple[Places | slice, Places | int]]:
+    """Yield the levels that stand one step, two steps, ... below the book, and what each of them stands below."""
     depth = np.zeros(book + 1, dtype=np.int64)
     for _ in range(book):
         depth[:book] = depth[above] + 1
     for step in range(1, int(depth.max(initial=0)) + 1):
-        yield np.flatnonzero(depth == step)
+        levels = np.flatnonzero(depth == step)
+        # A slice, and one row for all, spare a copy each; most memories have no more than this one generation.
+        whole = levels.size == levels[-1] - levels[0] + 1
+        yield slice(levels[0], levels[-1] + 1) if whole else levels, book if step == 1 else above[levels]
