@@ -34,11 +34,11 @@ from tests.pipelines.tiny import LOANS, SEED, job_on, loan_data, loans, tiny_rec
 
 RESULT = {
     "leanrisk", "scenario", "preset", "created", "seed", "machine", "data", "incumbent", "lean", "reference",
-    "differences", "steps", "gates", "savings",
+    "differences", "steps", "gates", "savings", "alerts",
 }  # fmt: skip
 MODEL = {"kind", "quality", "features", "bytes", "latency_ms", "rows_per_s", "params"}
 INCUMBENT = MODEL | {"train", "refit", "bare_latency_ms", "compiled_latency_ms", "compiled_note", "rounds"}
-LEAN = MODEL | {"preset", "precision", "trainable_params", "tuning", "refresh", "shrink"}
+LEAN = MODEL | {"preset", "precision", "trainable_params", "tuning", "refresh", "shrink", "memory"}
 STEP = {"technique", "accepted", "reason", "before", "after", "cost"}
 GATE = {"name", "verdict", "value", "lo", "hi", "margin"}
 SAVINGS = {
