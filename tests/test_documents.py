@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from leanrisk.core.config import configured
 from leanrisk.core.memory import Fact, Memory
 from leanrisk.core.schema import Schema
 from leanrisk.graph.facts import fact_names
@@ -15,6 +16,7 @@ from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.freeze import Freeze
 from leanrisk.techniques.lora import Lora
+from leanrisk.techniques.tuning import LoraSettings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -96,4 +98,6 @@ def test_the_settings_of_the_how_tos_are_the_defaults():
     assert set(lora_and_freeze()["lora"]["adapter"]) == set(asdict(Lora())["adapter"])
     assert set(lora_and_freeze()["freeze"]["frontier"]) | {"start", "most"} == set(asdict(Freeze())["frontier"])
     shown = tomllib.loads(toml_of(page("refresh")))
+    settled = shown["refresh"]["teach"].pop("lora")
+    assert configured(LoraSettings, settled, where="lora").settled(frozen=False) == LoraSettings().settled(frozen=False)
     assert Recipe.from_dict({"name": "x", **shown}) == Recipe("x")
