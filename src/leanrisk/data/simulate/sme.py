@@ -114,9 +114,7 @@ def sme_memory() -> Memory:
             Entity("officer", ("loan_officer",), facts=(Fact.COUNT, *rates)),
             Entity("firm", ("firm_id",), facts=(Fact.COUNT, Fact.RATE)),
         ),
-        links=(
-            Link("guarantee", "guarantor_id", "firm_id", (LinkFact.DEGREE, LinkFact.RISK, LinkFact.CHAIN), hops=2),
-        ),
+        links=(Link("guarantee", "guarantor_id", "firm_id", (LinkFact.DEGREE, LinkFact.RISK, LinkFact.CHAIN), hops=2),),
         known="outcome_date",
         windows=(90.0, 365.0),
     )
