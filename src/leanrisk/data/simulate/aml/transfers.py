@@ -134,8 +134,12 @@ def transfers_schema() -> Schema:
 
 
 def transfers_memory() -> Memory:
-    """Return what is remembered of the transfers: both accounts of each, and the edge between them."""
-    busy = (Fact.COUNT, Fact.VOLUME, Fact.RATE, Fact.WINDOW_RATE, Fact.RECENCY)
+    """Return what is remembered of the transfers: both accounts of each, and the edge between them.
+
+    No rates of the accounts: on the quarter before the test a LightGBM with them had KS 0.44 and without 0.48, on 85
+    bads; what is known of an account's neighbours is among the facts of the edge.
+    """
+    busy = (Fact.COUNT, Fact.VOLUME, Fact.RECENCY)
     return Memory(
         entities=(
             Entity("payer", ("from_account",), facts=busy),
