@@ -73,12 +73,26 @@ def append_batch(file: Path, events: Events, end: int) -> int:
         try:
             _write(handle, head + _CHECK.pack(zlib.crc32(head)) + block, end)
             os.fsync(handle)
+            if not end:
+                # The file may be new: a power cut must not lose its name either.
+                _flush_folder(file.parent)
         except OSError:
             os.ftruncate(handle, end)
             raise
     finally:
         os.close(handle)
     return end + _HEAD_BYTES + len(block)
+
+
+def _flush_folder(folder: Path) -> None:
+    # Windows opens no folders; it keeps names by itself.
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _write(handle: int, data: bytes, place: int) -> None:
