@@ -69,6 +69,7 @@ def lora_and_freeze():
 def test_the_memory_of_its_how_to_reads_and_its_step_has_the_defaults():
     section, step = re.findall(r"^```toml\n(.*?)^```$", page("memory"), flags=re.MULTILINE | re.DOTALL)
     memory = Schema.from_dict(tomllib.loads(section)).memory
+    assert memory is not None
     shown = tomllib.loads(section)["memory"]
     assert set(shown) == {entry.name for entry in fields(Memory)}
     assert memory == replace(
@@ -92,6 +93,7 @@ def test_the_settings_of_the_how_tos_are_the_defaults():
         assert set(settings[section]) == set(plain[section])
     assert technique("freeze", lora_and_freeze()["freeze"]) == technique("freeze", {})
     lora = technique("lora", lora_and_freeze()["lora"])
+    assert isinstance(lora, Lora)
     # What the page shows are the values that the defaults settle on where nothing is frozen.
     assert lora.adapter.settled(frozen=False) == Lora().adapter.settled(frozen=False)
     assert replace(lora, adapter=Lora().adapter) == Lora()

@@ -34,7 +34,7 @@ from tests.techniques.lean_books import (
     valid_rows,
 )
 
-pytestmark = pytest.mark.parametrize("name", filter(is_taught, technique_names()))
+pytestmark = pytest.mark.parametrize("name", [name for name in technique_names() if is_taught(name)])
 _MADE: dict[tuple[str, bool], Candidate] = {}
 
 

@@ -24,6 +24,12 @@ def book(rows=400):
     )
 
 
+def proposal(schema, frame):
+    memory = proposed_memory(schema, frame)
+    assert memory is not None
+    return memory
+
+
 def columns(**entities):
     made = [Column("approved", Kind.DATE, Role.TIME), Column("amount", Kind.NUMERIC)]
     return (*made, *(Column(name, Kind.CATEGORY, Role.IGNORED, entity=node) for name, node in entities.items()))
@@ -41,20 +47,20 @@ def test_entities_become_a_section_that_says_what_it_assumes():
 
 
 def test_codes_have_coarser_levels_and_keys_have_none():
-    memory = proposed_memory(Schema(columns(naics="industry", bank_key="bank")), book())
+    memory = proposal(Schema(columns(naics="industry", bank_key="bank")), book())
     assert {entity.name: entity.prefixes for entity in memory.entities} == {"industry": (4, 3, 2), "bank": ()}
 
 
 def test_two_columns_of_one_entity_are_the_ends_of_a_link():
     frame = book().with_columns(payer=pl.col("naics"), payee=pl.col("naics"))
-    memory = proposed_memory(Schema(columns(payer="account", payee="account")), frame)
+    memory = proposal(Schema(columns(payer="account", payee="account")), frame)
     assert memory.links == (Link("account_link", "payer", "payee"),)
     assert [entity.name for entity in memory.entities] == ["account", "payee"]
 
 
 def test_an_outcome_time_is_taken_at_its_word():
     schema = Schema((*columns(naics="industry"), Column("known", Kind.DATE, Role.OUTCOME_TIME)))
-    memory = proposed_memory(schema, book().with_columns(known=pl.col("approved")))
+    memory = proposal(schema, book().with_columns(known=pl.col("approved")))
     assert (memory.known, memory.maturity) == ("known", 0)
     assert "known at 'known'" in memory_remark(memory).message
 

@@ -81,13 +81,18 @@ def test_a_flipped_bit_in_any_array_of_a_snapshot_is_refused_by_its_name(tmp_pat
     assert str(file) in str(refused.value)
 
 
+def _output(writer):
+    assert writer.stdout is not None
+    return writer.stdout
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither this signal nor the lock")
 @pytest.mark.parametrize("acknowledged", [1, 7, 40])
 def test_what_a_killed_writer_acknowledged_is_there(folder, acknowledged):
     with _writer(folder, 1_000) as writer:
-        told = [int(writer.stdout.readline()) for _ in range(acknowledged)]
+        told = [int(_output(writer).readline()) for _ in range(acknowledged)]
         writer.send_signal(signal.SIGKILL)
-        told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+        told += [int(line) for line in _output(writer).read().split("\n")[:-1]]
     store = MemoryStore.open(folder)
     # At most the one in hand is there beyond them: it was on disk, but nobody had been told.
     extra = store.history.rows - FIRST.rows - len(told)
@@ -101,11 +106,11 @@ def test_what_a_killed_writer_acknowledged_is_there(folder, acknowledged):
 def test_two_processes_that_append_at_once_lose_nothing(folder):
     with _writer(folder, 1_000) as one, _writer(folder, 1_000_000) as other:
         both = (one, other)
-        told = [int(writer.stdout.readline()) for _ in range(20) for writer in both]
+        told = [int(_output(writer).readline()) for _ in range(20) for writer in both]
         for writer in both:
             writer.send_signal(signal.SIGKILL)
         for writer in both:
-            told += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+            told += [int(line) for line in _output(writer).read().split("\n")[:-1]]
     ids = MemoryStore.open(folder).history.id
     assert np.unique(ids).size == ids.size
     assert np.isin(told, ids).all()

@@ -108,6 +108,9 @@ def test_alert_figures_are_measured_where_the_recipe_names_the_columns(job):
     asked = MeasureConfig(resamples=100, calls=100, amount="debt", case="sector")
     stakes = stakes_of(Dataset(rows.frame.with_columns(debt=pl.col("debt").abs()), rows.schema), asked)
     assert stakes is not None
+    assert stakes.cases is not None
+    assert stakes.times is not None
+    assert stakes.amounts is not None
     missing = rows.frame["sector"].is_null().to_numpy()
     assert ((stakes.cases == NO_CASE) == missing).all()
     assert np.unique(stakes.cases).size == rows.frame["sector"].n_unique()

@@ -31,6 +31,7 @@ def bench():
     """Older loans to learn from and newer ones to judge by, with the facts of each."""
     rows = brokered_data(1500)
     told = recalled(rows)
+    assert SCHEMA.memory is not None
     store = MemoryStore.build(SCHEMA.memory, events_of(rows.frame, rows.schema, SCHEMA.memory))
     older = np.arange(1500) < 1000
     return Bench(told.where(older), told.where(~older), Teacher(None), unmeasured, 1, refit=refit, memory=lambda: store)

@@ -44,7 +44,7 @@ class Ways:
 
     def total(self, values: Floats | Flags) -> Floats:
         """Return the sum of `values`, one a way, for each of the questions."""
-        return np.bincount(self.which, weights=values, minlength=self.questions.size)
+        return np.bincount(self.which, weights=values, minlength=self.questions.size).astype(np.float64)
 
     def latest(self, line: Timeline, by_place: Floats) -> Floats:
         """Return the entry of `by_place` at each neighbour's last fact on `line` before the question, or 0."""
@@ -133,7 +133,7 @@ class LinkGraph:
     @cached_property
     def apart(self) -> Flags:
         """Whether an edge joins two accounts."""
-        return self.source != self.target
+        return np.not_equal(self.source, self.target)
 
     def timeline(self, owner: Ints, rank: Ints) -> Timeline:
         """Return the timeline of facts of accounts."""

@@ -129,7 +129,7 @@ class LinkWeb:
         for key in arrays["keys"].tolist():
             web.number(key)
         web.passed, web.bads, web.risk = (arrays[name].tolist() for name in ("passed", "bads", "risk"))
-        columns = [array(code, arrays[f"pair_{name}"].tobytes()) for name, code in _PAIR_COLUMNS]
+        columns: list[array[Any]] = [array(code, arrays[f"pair_{name}"].tobytes()) for name, code in _PAIR_COLUMNS]
         web._source, web._target, web.count, web.latest, web.volume = columns
         web._tie_all()
         return web
