@@ -17,7 +17,7 @@ from leanrisk.graph.events import Events
 from leanrisk.graph.facts import ALL, DECAYED, Horizon, fact_names, horizons, parents
 from leanrisk.graph.links import build_link_facts
 from leanrisk.graph.smoothing import book_rate, smoothed
-from leanrisk.graph.tally import Book, Tally, tally
+from leanrisk.graph.tally import Book, Tally, outcomes, plain_facts
 from leanrisk.graph.timeline import Floats
 
 _MOST_THREADS = 4
@@ -32,14 +32,29 @@ def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
     book = Book.of(events, asked)
     levels = {level: entity for entity in memory.entities for level in entity.levels}
     wanted = _wanted(memory)
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        found = pool.map(lambda level: tally(memory, levels.get(level), level, wanted[level], book), wanted)
-        tallies = dict(zip(wanted, found, strict=True))
+    tallies = _tallies(memory, levels, wanted, book)
     rates = _rates(memory, tallies, wanted)
     columns = _columns(memory, levels, tallies, rates)
     frames = [build_link_facts(memory, link, events, asked) for link in memory.links]
     facts = pl.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
     return pl.concat([facts, *frames], how="horizontal").select(fact_names(memory))
+
+
+def _tallies(
+    memory: Memory, levels: Mapping[str, Entity], wanted: Mapping[str, tuple[Horizon, ...]], book: Book
+) -> dict[str, Tally]:
+    """Return the tallies of all levels and of the book (""); numpy sorts and searches on several threads at once."""
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        subjects = dict(zip(wanted, pool.map(book.subject, wanted), strict=True))
+        # Events and outcomes apart, so that even a memory of one entity keeps several threads busy.
+        plain = {level: pool.submit(plain_facts, memory, levels[level], subjects[level], book) for level in levels}
+        told = {
+            level: pool.submit(outcomes, subjects[level], book, wanted[level], memory.half_life) for level in wanted
+        }
+        return {
+            level: Tally(plain[level].result() if level else {}, told[level].result(), subjects[level].absent)
+            for level in wanted
+        }
 
 
 def _wanted(memory: Memory) -> dict[str, tuple[Horizon, ...]]:

@@ -32,6 +32,19 @@ class Tally:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """The entities of one level, and what is asked of them."""
+
+    names: Names
+    question: Question
+
+    @property
+    def absent(self) -> npt.NDArray[np.bool_]:
+        """Whether an asked row names nobody."""
+        return np.equal(self.names.asked, self.names.count)
+
+
+@dataclass(frozen=True)
 class Book:
     """What one build reads: the events, the questions, and the places of all their times."""
 
@@ -44,43 +57,33 @@ class Book:
         """Return the events and questions with their times placed."""
         return cls(events, asked, Ranks.of(events.happened, events.known, asked.happened))
 
-    def names(self, level: str) -> Names:
-        """Return the numbers of a level's entities; "" is the whole book."""
-        if not level:
-            return Names.book(self.events.rows, self.asked.rows)
-        return Names.of(self.events.keys[level], self.asked.keys[level])
-
-    def question(self, names: Names) -> Question:
-        """Return what is asked: each row's entity at its own moment."""
-        return Question.of(names.asked, self.ranks.asked, self.asked.happened, self.ranks.size)
+    def subject(self, level: str) -> Subject:
+        """Return the entities of a level and what is asked of them; "" is the whole book."""
+        events, asked = self.events, self.asked
+        names = Names.of(events.keys[level], asked.keys[level]) if level else Names.book(events.rows, asked.rows)
+        return Subject(names, Question.of(names.asked, self.ranks.asked, asked.happened, self.ranks.size))
 
 
-def tally(memory: Memory, entity: Entity | None, level: str, wanted: Sequence[Horizon], book: Book) -> Tally:
-    """Return what is known of each asked row's entity at this level, strictly before the row happened.
-
-    `entity` is None for the whole book (level ""), of which only outcomes are told.
-    """
-    names = book.names(level)
-    question = book.question(names)
-    events, ranks = book.events, book.ranks
-    facts: dict[str, Floats] = {}
-    families = set(entity.facts if entity else ())
-    if {Fact.COUNT, Fact.VOLUME, Fact.RECENCY, Fact.NOVELTY} & families:
-        amounts = {"amount": events.amount} if Fact.VOLUME in families else {}
-        happened = Timeline.of(
-            names.events, ranks.happened, events.happened, count=names.count, size=ranks.size, values=amounts
-        )
-        facts = _events_facts(happened, question, families, memory.windows)
-    absent = names.asked == names.count
-    if absent.any():
-        facts = {name: np.where(absent, np.nan, values) for name, values in facts.items()}
-    outcomes = _outcomes(names, question, book, wanted, memory.half_life) if wanted else {}
-    return Tally(facts, outcomes, absent)
+def plain_facts(memory: Memory, entity: Entity, subject: Subject, book: Book) -> dict[str, Floats]:
+    """Return all facts but rates of each asked row's entity, from events strictly before the row; NaN for nobody."""
+    families = set(entity.facts)
+    if not {Fact.COUNT, Fact.VOLUME, Fact.RECENCY, Fact.NOVELTY} & families:
+        return {}
+    names, events, ranks = subject.names, book.events, book.ranks
+    amounts = {"amount": events.amount} if Fact.VOLUME in families else {}
+    line = Timeline.of(
+        names.events, ranks.happened, events.happened, count=names.count, size=ranks.size, values=amounts
+    )
+    facts = _events_facts(line, subject.question, families, memory.windows)
+    absent = subject.absent
+    return {name: np.where(absent, np.nan, values) for name, values in facts.items()} if absent.any() else facts
 
 
-def _outcomes(
-    names: Names, question: Question, book: Book, wanted: Sequence[Horizon], half_life: float
-) -> dict[Horizon, Outcomes]:
+def outcomes(subject: Subject, book: Book, wanted: Sequence[Horizon], half_life: float) -> dict[Horizon, Outcomes]:
+    """Return the outcomes of each asked row's entity known strictly before the row, over each wanted horizon."""
+    if not wanted:
+        return {}
+    names, question = subject.names, subject.question
     events, ranks = book.events, book.ranks
     told = np.where(np.isfinite(events.outcome), events.known, np.inf)
     line = Timeline.of(
