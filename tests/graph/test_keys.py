@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from leanrisk.graph.keys import MISSING_KEY, entity_keys, record_key, text_key
 
-TEXTS = st.none() | st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=6)
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=6)
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=12), st.none() | st.integers(1, 4))
