@@ -118,6 +118,11 @@ class MemoryStore:
             keys.append(key)
         return keys
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all events and counters."""
+        return sum(values.nbytes for values in self.arrays().values())
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the events and all counters as arrays by name, for `of`."""
         return {**self._events.arrays(), **self._state.arrays()}

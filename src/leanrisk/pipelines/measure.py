@@ -52,7 +52,7 @@ def measured(
             stakes=stakes_of(rows, config),
         ),
         features=len(candidate.columns),
-        bytes=model.size_bytes,
+        bytes=candidate.size_bytes,
         latency_ms=latency(candidate.route(), records_of(rows, candidate.columns), calls=calls),
         rows_per_s=rows.rows / elapsed if elapsed > 0 else None,
     )

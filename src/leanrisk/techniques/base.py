@@ -76,6 +76,11 @@ class Candidate:
         read = [name for name in self.model.features if not is_fact(name)]
         return tuple(dict.fromkeys([*read, *(self.memory.config.columns if self.memory else ())]))
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of everything needed to score, the memory's events and counters included."""
+        return self.model.size_bytes + (self.memory.size_bytes if self.memory else 0)
+
     def route(self) -> RecordRoute | None:
         """Return the route that serves it, the memory's look-up of this moment included; None where there is none."""
         answer, memory = self.model.usual(), self.memory
