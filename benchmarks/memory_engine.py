@@ -133,7 +133,7 @@ def _store(rows: int) -> tuple[MemoryStore, list[str]]:
 
 
 def _lookups(store: MemoryStore, texts: list[str], calls: int) -> Figures:
-    """Return p50 and p99 of single look-ups of entities drawn at random, after a warm-up, in the quietest round."""
+    """Return p50 and p99 of single look-ups of entities drawn at random, after a warm-up, over all rounds."""
     draw = generator(0, "benchmark.memory_engine.lookups")
     # So late that every outcome is known: none is left to be counted within a call.
     at = _YEAR + _LATEST_OUTCOME
@@ -141,17 +141,21 @@ def _lookups(store: MemoryStore, texts: list[str], calls: int) -> Figures:
     records = [{f"e{level}": texts[place] for level, place in enumerate(row)} for row in picked.tolist()]
     for record in records[: calls // 10]:
         store.lookup(record, at)
-    rounds = min((_round(store, records, at) for _ in range(_ROUNDS)), key=lambda shares: shares[1])
-    return {f"lookup_p{share}_us": round(seconds * 1e6, 2) for share, seconds in zip((50, 99), rounds, strict=True)}
+    gc.disable()
+    try:
+        seconds = np.concatenate([_round(store, records, at) for _ in range(_ROUNDS)])
+    finally:
+        gc.enable()
+    return {f"lookup_p{share}_us": round(float(np.percentile(seconds, share)) * 1e6, 2) for share in (50, 99)}
 
 
-def _round(store: MemoryStore, records: list[dict[str, str]], at: float) -> tuple[float, float]:
+def _round(store: MemoryStore, records: list[dict[str, str]], at: float) -> npt.NDArray[np.float64]:
     seconds: npt.NDArray[np.float64] = np.empty(len(records))
     for call, record in enumerate(records):
         began = time.perf_counter()
         store.lookup(record, at)
         seconds[call] = time.perf_counter() - began
-    return float(np.percentile(seconds, 50)), float(np.percentile(seconds, 99))
+    return seconds
 
 
 def _opening(store: MemoryStore) -> Figures:

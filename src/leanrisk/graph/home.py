@@ -71,7 +71,7 @@ class Home:
         self._batches, self.rows, self.torn = self._batches + 1, self.rows + events.rows, 0
 
     def note(self, absorbed: Absorbed, clock: float, torn: int) -> None:
-        """Leave a line that says what a batch brought, and what a crash had cut short before it."""
+        """Leave a line that says what a batch brought, and what a crash had cut short; raises `OutputError`."""
         line = {
             "absorbed_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "version": self.version,
@@ -80,5 +80,11 @@ class Home:
             **({"late_facts": _LATE} if absorbed.late else {}),
             **({"torn_bytes_dropped": torn} if torn else {}),
         }
-        with (self.folder / ABSORBED).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        try:
+            with (self.folder / ABSORBED).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"What a batch brought is written down in '{self.folder / ABSORBED}': it cannot be "
+                f"({os.strerror(error.errno or 0)}). The batch itself is absorbed and on disk; free some space."
+            ) from error

@@ -104,6 +104,9 @@ def read_snapshot(folder: Path, version: int) -> tuple[Memory, dict[str, npt.NDA
         record = json.loads((place / RECORD).read_text(encoding="utf-8"))
         memory = configured(Memory, record["config"], where=str(place / RECORD))
         told = dict(record["files"])
+        # A record that was tampered with must not lead out of its folder.
+        if any(Path(name).name != name for name in told):
+            raise ValueError("it names a file outside its folder")
     except (OSError, ValueError, KeyError, TypeError, LeanRiskError) as error:
         raise _damaged(folder, place / RECORD, version, error) from error
     if record.get("format") != _FORMAT:
