@@ -24,7 +24,9 @@ def test_each_unit_has_its_price() -> None:
 
 def test_every_quantity_can_be_priced() -> None:
     for quantity in Quantity:
-        assert CARD.price(NOTHING, {quantity.value: 1.0}) >= 0.0
+        price = CARD.price(NOTHING, {quantity.value: 1.0})
+        assert price is not None
+        assert price >= 0.0
 
 
 def test_what_has_no_price_is_refused_not_free() -> None:
