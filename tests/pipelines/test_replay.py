@@ -11,6 +11,7 @@ import pytest
 from leanrisk.core.errors import BundleError, DataError
 from leanrisk.data.load import load
 from leanrisk.pipelines.refresh import refresh
+from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import REPLAY, alongside, load_replay, save_replay
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.manifest import Manifest
@@ -35,7 +36,7 @@ def test_a_bundle_keeps_features_outcome_and_time_and_nothing_else():
     # Neither the id, nor the protected column, nor when the outcome was known, not even in the file's own facts.
     assert not [name for name in ("loan", "gender", "settled", "L000") if name.encode() in text]
     assert kept["bad"].n_unique() == 2
-    assert kept.height <= Bundle.load(settled_champion()).manifest.facts["keep"] == 10_000
+    assert kept.height <= Bundle.load(settled_champion()).manifest.facts["keep"] == RefreshConfig().keep
 
 
 def test_a_sample_is_drawn_by_the_seed(tmp_path):
