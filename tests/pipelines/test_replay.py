@@ -10,8 +10,8 @@ import pytest
 
 from leanrisk.core.errors import BundleError, DataError
 from leanrisk.data.load import load
-from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.recipe import RefreshConfig
+from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.replay import REPLAY, alongside, load_replay, save_replay
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.manifest import Manifest
