@@ -121,3 +121,22 @@ def test_of_an_event_only_its_outcome_may_be_told_later():
     assert merged.known.tolist() == [3.0, 11.0, 5.0, 1.0, NEVER]
     again = merged_events(merged, events_of(FRAME.with_columns(bad=1 - pl.col("bad")), SCHEMA, MEMORY))
     assert again.outcome.tolist()[:4] == merged.outcome.tolist()[:4]
+
+
+def test_whole_cohorts_wait_for_their_goods():
+    schema = Schema(
+        (
+            Column("bank", Kind.CATEGORY, Role.IGNORED),
+            Column("day", Kind.NUMERIC, Role.TIME),
+            Column("lost", Kind.NUMERIC, Role.EXPOST),
+            Column("bad", Kind.NUMERIC, Role.TARGET),
+        )
+    )
+    frame = pl.DataFrame({"bank": ["a"] * 4, "day": [0.0] * 4, "lost": [3.0, 40.0, None, None], "bad": [1, 1, 1, 0]})
+    known = {}
+    for whole in (False, True):
+        memory = Memory(
+            entities=(Entity("bank", ("bank",)),), known="lost", delay=7.0, maturity=30.0, whole_cohorts=whole
+        )
+        known[whole] = events_of(frame, schema, memory).known.tolist()
+    assert known == {False: [3.0, 40.0, 7.0, 30.0], True: [30.0, 40.0, 30.0, 30.0]}

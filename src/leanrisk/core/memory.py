@@ -115,9 +115,13 @@ class Memory:
     """Entities and links whose facts are looked up at decision time, as known at that moment.
 
     A row is known to have happened at its decision time. Its outcome is known at the time in column `known`; where that
-    is null or not given, a bad is known `delay` and a good `maturity` days after the decision. `amount` is the column
-    that volumes add up. `windows`, `half_life`, `delay` and `maturity` are in days, or in the unit of a decision time
-    that counts. `strength` is the number of outcomes that the coarser entity's rate weighs in a smoothed rate.
+    is null or not given, a bad is known `delay` and a good `maturity` days after the decision. With `whole_cohorts` no
+    outcome counts before `maturity`: bads are known sooner than the goods of their day, and alone they would tell how
+    young an entity is and not how risky.
+
+    `amount` is the column that volumes add up. `windows`, `half_life`, `delay` and `maturity` are in days, or in the
+    unit of a decision time that counts. `strength` is the number of outcomes that the coarser entity's rate weighs in a
+    smoothed rate.
     """
 
     entities: tuple[Entity, ...] = ()
@@ -126,6 +130,7 @@ class Memory:
     known: str = ""
     delay: float = 0.0
     maturity: float = 0.0
+    whole_cohorts: bool = False
     windows: tuple[float, ...] = (1.0, 7.0, 30.0, 90.0, 365.0)
     half_life: float = 365.0
     strength: float = 20.0

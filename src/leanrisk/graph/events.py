@@ -137,6 +137,8 @@ def _known(frame: pl.DataFrame, memory: Memory, happened: Floats, outcome: npt.N
         told = moments(frame[memory.known])
         # Nobody knows an outcome before there is a decision: such a date is an error of the file.
         known = np.where(np.isnan(told), known, np.maximum(told, happened))
+    if memory.whole_cohorts:
+        known = np.maximum(known, happened + memory.maturity)
     return np.where(np.isfinite(outcome), known, NEVER)
 
 
