@@ -74,6 +74,14 @@ def test_one_record_is_told_what_a_batch_is_told(finished):
     assert np.allclose([scorer.one(record) for record in past.to_dicts()], scorer.bundle.score(past), atol=1e-6)
 
 
+def test_a_date_far_ahead_does_not_move_the_memory(finished):
+    bundle = Bundle.load(finished[0] / "bundle")
+    clock = bundle.memory.clock
+    far = {**brokered(1).to_dicts()[0], "decided": "9999-01-01"}
+    assert 0 < bundle.record(far) < 1
+    assert bundle.memory.clock == clock
+
+
 def test_a_bank_that_nobody_knows_is_scored_as_the_book_is(finished):
     bundle = Bundle.load(finished[0] / "bundle")
     record = {**brokered(1, later=1200).to_dicts()[0], "bank": "nobody"}

@@ -33,6 +33,9 @@ GRAPH, ENCODER, SCHEMA, REFERENCE, CARD = "model.onnx", "encoder.json", "schema.
 TRAINING = "training"
 """Folder of what only a later refresh needs; a scoring host may leave it out when it copies a bundle."""
 
+_FARTHEST = 366.0
+"""How far ahead of its memory's clock a decision may be, in days or the unit of a time that counts."""
+
 REFERENCE_TOLERANCE = 1e-6
 """Largest difference from the stored reference predictions: another processor may round the last bits otherwise."""
 
@@ -108,9 +111,10 @@ class Bundle:
         if at != at:  # noqa: PLR0124
             raise DataError([_undated(str(self.schema.time))])
         names = self.memory.names
-        if at >= self.memory.clock:
+        if 0 <= at - self.memory.clock <= _FARTHEST:
             return dict(zip(names, self.memory.lookup(record, at).tolist(), strict=True))
-        # The past is slower: it is worked out from the events themselves, since the store knows later ones by now.
+        # The past is slower: it is worked out from the events themselves, since the store knows later ones by now. So
+        # is a far future, which the store would take for its present from then on.
         row = load(pl.DataFrame([dict(record)], strict=False), self._scoring_schema, labelled=False)
         return recalled(row, history=self.memory.history).frame.select(names).row(0, named=True)
 
