@@ -1,6 +1,6 @@
 """What every technique that teaches promises, whatever it does: one suite over all of them.
 
-A memory adds features in place of a lesson; tests/techniques/test_memory.py holds it to its own promises.
+A memory adds features in place of a lesson; tests/techniques/test_remember.py holds it to its own promises.
 """
 
 from __future__ import annotations
