@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ModelError
-from leanrisk.core.schema import Schema
 from leanrisk.core.version import __version__
 from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.stability import feature_psi
@@ -70,16 +68,10 @@ def pack(
         folder,
         graph=model.graph,
         encoder=model.encoder,
-        schema=_deployed(job.dataset.schema, candidate),
+        schema=job.dataset.schema.keeping(candidate.features),
         reference=reference_rows(model.encoder, seed=job.seed),
         card={"features": list(model.features), "taught": model.facts, "psi_train_valid": stability, **card},
         facts=facts,
         training=training,
         memory=candidate.memory,
     )
-
-
-def _deployed(schema: Schema, candidate: Candidate) -> Schema:
-    """Return the schema that travels with the candidate: what it remembers stays only where it has a memory."""
-    kept = schema.keeping(candidate.features)
-    return kept if candidate.memory is not None else replace(kept.raw, memory=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -205,7 +205,9 @@ def write_bundle(
     with replacing_folder(folder) as part:
         (part / GRAPH).write_bytes(graph)
         write_json(part / ENCODER, encoder.to_dict())
-        write_text(part / SCHEMA, schema.to_toml())
+        # What could be remembered is of no use where nothing is.
+        kept = schema if memory is not None else replace(schema.raw, memory=None)
+        write_text(part / SCHEMA, kept.to_toml())
         write_json(part / REFERENCE, _reference(graph, reference))
         write_json(part / CARD, dict(card))
         if training is not None:
