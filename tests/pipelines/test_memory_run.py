@@ -76,6 +76,7 @@ def test_one_record_is_told_what_a_batch_is_told(finished):
 
 def test_a_date_far_ahead_does_not_move_the_memory(finished):
     bundle = Bundle.load(finished[0] / "bundle")
+    assert bundle.memory is not None
     clock = bundle.memory.clock
     far = {**brokered(1).to_dicts()[0], "decided": "9999-01-01"}
     assert 0 < bundle.record(far) < 1
