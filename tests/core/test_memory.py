@@ -102,6 +102,22 @@ def test_a_memory_reads_columns_of_its_own_table(columns, memory, says):
         Schema(columns, memory=memory)
 
 
+@pytest.mark.parametrize("role", [Role.TARGET, Role.OUTCOME_TIME, Role.EXPOST, Role.SCORE])
+@pytest.mark.parametrize("place", ["entity", "amount", "end"])
+def test_what_is_known_only_afterwards_names_no_entity_and_is_no_amount(role, place):
+    later = Column("later", Kind.NUMERIC, role)
+    columns = tuple(column for column in COLUMNS if column.role is not role)
+    bank = Entity("bank", ("bank",))
+    memory = {
+        "entity": Memory(entities=(Entity("later", ("later",)),)),
+        "amount": Memory(entities=(bank,), amount="later"),
+        "end": Memory(links=(Link("paid", "bank", "later"),)),
+    }[place]
+    with pytest.raises(SchemaError, match="'later' has the role"):
+        Schema((*columns, later), memory=memory)
+    assert Schema((*columns, later), memory=Memory(entities=(bank,), known="later")).memory is not None
+
+
 def test_facts_become_features_when_kept_and_never_mere_columns():
     fact = Column("memory.bank.rate", Kind.NUMERIC, Role.MEMORY)
     schema = Schema((*COLUMNS, fact), memory=Memory(entities=ENTITIES))

@@ -140,3 +140,16 @@ def test_whole_cohorts_wait_for_their_goods():
         )
         known[whole] = events_of(frame, schema, memory).known.tolist()
     assert known == {False: [3.0, 40.0, 7.0, 30.0], True: [30.0, 40.0, 30.0, 30.0]}
+
+
+def test_a_day_without_an_hour_is_known_when_it_is_over():
+    columns = [
+        Column("bank", Kind.CATEGORY),
+        Column("lost", Kind.DATE, Role.EXPOST),
+        Column("bad", Kind.NUMERIC, Role.TARGET),
+    ]
+    schema = Schema((*columns, Column("at", Kind.DATE, Role.TIME)))
+    memory = Memory(entities=(Entity("bank", ("bank",)),), known="lost")
+    frame = pl.DataFrame({"bank": ["a"], "lost": [date(1970, 1, 3)], "bad": [1], "at": [datetime(1970, 1, 2, 9)]})
+    assert events_of(frame, schema, memory).known.tolist() == [3.0]
+    assert events_of(frame.with_columns(pl.col("at").dt.date()), schema, memory).known.tolist() == [2.0]

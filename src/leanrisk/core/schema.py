@@ -47,6 +47,8 @@ class Role(StrEnum):
 
 _SINGLE_ROLES = (Role.TARGET, Role.ID, Role.TIME, Role.OUTCOME_TIME, Role.GROUP, Role.SCORE)
 
+_AFTERWARDS = (Role.TARGET, Role.OUTCOME_TIME, Role.EXPOST, Role.SCORE)
+
 
 @dataclass(frozen=True)
 class Column:
@@ -110,6 +112,12 @@ class Schema:
         lost = [name for name in named if name not in self]
         if lost:
             raise SchemaError(f"A memory reads columns of its table: '{lost[0]}' is none. Correct [memory].")
+        told = [name for name in filter(None, (*memory.columns, memory.amount)) if self[name].role in _AFTERWARDS]
+        if told:
+            raise SchemaError(
+                f"A memory names entities and amounts by what is known at the decision: '{told[0]}' has the role "
+                f"'{self[told[0]].role}'. Take it out of [memory]; 'known' alone may be later."
+            )
         if self.time is None:
             raise SchemaError(
                 "A memory answers as of the decision time: no column has the role 'time'. Give one that role, or "

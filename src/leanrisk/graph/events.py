@@ -91,7 +91,7 @@ def events_of(frame: pl.DataFrame, schema: Schema, memory: Memory) -> Events:
     return Events(
         _ids(frame, schema, memory),
         happened,
-        _known(frame, memory, happened, outcome),
+        _known(frame, memory, happened, outcome, timed=isinstance(frame[str(schema.time)].dtype, pl.Datetime)),
         outcome,
         _amounts(frame, memory),
         keys={level: keys for entity in memory.entities for level, keys in _levels(frame, entity)},
@@ -131,10 +131,15 @@ def _amounts(frame: pl.DataFrame, memory: Memory) -> npt.NDArray[np.float32]:
     return np.where(np.isfinite(amount), amount, np.float32(0.0))
 
 
-def _known(frame: pl.DataFrame, memory: Memory, happened: Floats, outcome: npt.NDArray[np.float32]) -> Floats:
+def _known(
+    frame: pl.DataFrame, memory: Memory, happened: Floats, outcome: npt.NDArray[np.float32], *, timed: bool
+) -> Floats:
     known = happened + np.where(outcome == 1, memory.delay, memory.maturity)
     if memory.known and memory.known in frame.columns:
         told = moments(frame[memory.known])
+        if frame[memory.known].dtype == pl.Date and timed:
+            # All that is known is the day: beside decisions by the hour it was known for sure when the day was over.
+            told = told + 1.0
         # Nobody knows an outcome before there is a decision: such a date is an error of the file.
         known = np.where(np.isnan(told), known, np.maximum(told, happened))
     if memory.whole_cohorts:

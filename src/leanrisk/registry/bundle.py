@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from leanrisk.core.errors import BundleError, DataError, Fault, LeanRiskError, OutputError
+from leanrisk.core.errors import BundleError, DataError, Fault, LeanRiskError, MemoryStoreError, OutputError
 from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
-from leanrisk.core.schema import Schema, is_fact
+from leanrisk.core.schema import Kind, Schema, is_fact
 from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
 from leanrisk.features.days import day_number
@@ -104,19 +106,29 @@ class Bundle:
         """
         if self.memory is None:
             return {}
-        try:
-            at = day_number(record.get(str(self.schema.time)))
-        except (TypeError, ValueError):
-            at = float("nan")
-        if at != at:  # noqa: PLR0124
-            raise DataError([_undated(str(self.schema.time))])
+        at = self._moment(record)
         names = self.memory.names
         if 0 <= at - self.memory.clock <= _FARTHEST:
-            return dict(zip(names, self.memory.lookup(record, at).tolist(), strict=True))
+            # Another thread may move the clock past this moment between the question and the answer.
+            with contextlib.suppress(MemoryStoreError):
+                return dict(zip(names, self.memory.lookup(record, at).tolist(), strict=True))
         # The past is slower: it is worked out from the events themselves, since the store knows later ones by now. So
         # is a far future, which the store would take for its present from then on.
         row = load(pl.DataFrame([dict(record)], strict=False), self._scoring_schema, labelled=False)
         return recalled(row, history=self.memory.history).frame.select(names).row(0, named=True)
+
+    def _moment(self, record: Mapping[str, Any]) -> float:
+        """Return the record's decision time in days, or in the unit of a time that counts; raises `DataError`."""
+        name = str(self.schema.time)
+        value = record.get(name)
+        counts = self.schema[name].kind is Kind.NUMERIC
+        try:
+            at = float(value) if counts and isinstance(value, int | float) else day_number(value)
+        except (TypeError, ValueError, OverflowError):
+            at = float("nan")
+        if not math.isfinite(at):
+            raise DataError([_undated(name)])
+        return at
 
     @property
     def digest(self) -> str:
