@@ -12,7 +12,7 @@ import pytest
 
 from leanrisk.cli.main import main
 from leanrisk.core.errors import BundleError, DataError
-from leanrisk.core.schema import is_fact
+from leanrisk.core.schema import Kind, is_fact
 from leanrisk.data.load import load
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.memory_update import update_memory
@@ -72,6 +72,19 @@ def test_one_record_is_told_what_a_batch_is_told(finished):
     assert np.allclose(single, batch, atol=1e-6)
     past = brokered(60, seed=9, later=300)
     assert np.allclose([scorer.one(record) for record in past.to_dicts()], scorer.bundle.score(past), atol=1e-6)
+
+
+def test_a_time_that_counts_serves_as_a_date_does(tmp_path):
+    def counted(frame):
+        return frame.with_columns(pl.col("decided").cast(pl.Int32))
+
+    schema = SCHEMA.with_column(replace(SCHEMA["decided"], kind=Kind.NUMERIC))
+    made = shrink(load(counted(brokered(2400)), schema), memory_recipe(), out=tmp_path, seed=SEED)
+    assert made is not None
+    rows = counted(brokered(20, seed=9, later=1000))
+    assert np.allclose([made.record(record) for record in rows.to_dicts()], made.score(rows), atol=1e-6)
+    with pytest.raises(DataError, match="decided"):
+        made.record({**rows.to_dicts()[0], "decided": float("inf")})
 
 
 def test_a_date_far_ahead_does_not_move_the_memory(finished):
