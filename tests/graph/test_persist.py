@@ -217,3 +217,15 @@ def test_a_journal_reads_back_what_was_written(tmp_path):
     assert [batch.rows for batch in read_back.batches] == [20, 0]
     for name in ("id", "happened", "known", "outcome", "amount"):
         np.testing.assert_array_equal(getattr(read_back.batches[0], name), getattr(FIRST, name))
+
+
+def test_a_snapshot_that_names_no_arrays_is_refused(tmp_path):
+    MemoryStore.build(REMEMBERED, read(table(ROWS))).save(tmp_path)
+    record = tmp_path / "v000001" / "memory.json"
+    plain = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps({**plain, "files": {}}), encoding="utf-8")
+    with pytest.raises(MemoryStoreError, match="every array"):
+        MemoryStore.open(tmp_path)
+    record.write_text(json.dumps({**plain, "files": {"../CURRENT": "x"}}), encoding="utf-8")
+    with pytest.raises(MemoryStoreError, match="outside its folder"):
+        MemoryStore.open(tmp_path)

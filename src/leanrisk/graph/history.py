@@ -145,7 +145,7 @@ def _first_of_each(batch: Events) -> Places:
     return np.sort(order[first])
 
 
-def fact_times(events: Events) -> tuple[Floats, Floats]:
-    """Return when each event and when each outcome became visible; an outcome never before its event."""
-    told = np.isfinite(events.outcome)
-    return events.happened, np.where(told, np.maximum(events.known, events.happened), np.inf)
+def known_times(events: Events, rows: Places) -> Floats:
+    """Return when the outcomes of these rows became visible, infinite where none is told; never before their event."""
+    told = np.isfinite(events.outcome[rows])
+    return np.where(told, np.maximum(events.known[rows], events.happened[rows]), np.inf)

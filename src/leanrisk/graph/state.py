@@ -12,7 +12,7 @@ from leanrisk.core.memory import Fact, Memory
 from leanrisk.graph.answer import Answer, Known
 from leanrisk.graph.cells import Cells
 from leanrisk.graph.events import Floats
-from leanrisk.graph.history import History, Merged, Places, fact_times
+from leanrisk.graph.history import History, Merged, Places, known_times
 from leanrisk.graph.keys import MISSING_KEY
 from leanrisk.graph.link_state import LinkState
 
@@ -52,16 +52,18 @@ class State:
 
     def absorb(self, merged: Merged, history: History) -> int:
         """Count what a batch brought, and return how many of its facts came late; those that are not due yet wait."""
-        happened, known = fact_times(history.events)
-        told = np.concatenate([merged.new[np.isfinite(known[merged.new])], merged.matured])
-        before = self._latest
+        events, before = history.events, self._latest
+        happened = events.happened[merged.new]
+        told = np.concatenate([merged.new[np.isfinite(events.outcome[merged.new])], merged.matured])
+        known = known_times(events, told)
         if merged.new.size:
-            self._latest = max(before, float(happened[merged.new].max()))
-        due = np.concatenate([self._waiting, told[known[told] > before]])
-        past = told[known[told] <= before]
-        late = int((happened[merged.new] <= before).sum()) + past.size if before > -np.inf else 0
-        self._waiting = due[np.argsort(known[due], kind="stable")]
-        self._due = known[self._waiting]
+            self._latest = max(before, float(happened.max()))
+        past = told[known <= before]
+        late = int((happened <= before).sum()) + past.size if before > -np.inf else 0
+        waiting = np.concatenate([self._waiting, told[known > before]])
+        due = np.concatenate([self._due, known[known > before]])
+        soonest = np.argsort(due, kind="stable")
+        self._waiting, self._due = waiting[soonest], due[soonest]
         ripe = self._ripe(np.nextafter(self._latest, np.inf))
         self._count(merged.new, np.concatenate([past, ripe]), history)
         if self._links:
@@ -86,16 +88,16 @@ class State:
         return ripe
 
     def _count(self, rows: Places, outcomes: Places, history: History) -> None:
+        # Only these rows are touched: a look-up comes by here, and the history may be long.
         events = history.events
-        happened, known = fact_times(events)
         for place, level in enumerate((*self.levels, None)):
             keys = None if level is None else events.keys[level]
             if rows.size:
                 kept, slots = self._slots_of(place, keys, rows)
-                self._cells.happened(slots, happened[kept], events.amount[kept].astype(np.float64))
+                self._cells.happened(slots, events.happened[kept], events.amount[kept].astype(np.float64))
             if outcomes.size:
                 kept, slots = self._slots_of(place, keys, outcomes)
-                self._cells.known(slots, known[kept], events.outcome[kept].astype(np.float64))
+                self._cells.known(slots, known_times(events, kept), events.outcome[kept].astype(np.float64))
 
     def _slots_of(self, place: int, keys: npt.NDArray[np.uint64] | None, rows: Places) -> tuple[Places, Places]:
         """Return the rows that name an entity of this level and its slot for each, new ones claimed."""
@@ -112,23 +114,23 @@ class State:
     def _tell(self, rows: Places, outcomes: Places, history: History, *, anew: bool) -> None:
         """Tell the links these facts in order of time; facts that came late make them start over with all of them."""
         events = history.events
-        happened, known = fact_times(events)
         if anew:
             self._links = [LinkState(self._memory, link) for link in self._memory.links]
             rows = np.arange(events.rows)
-            outcomes = np.flatnonzero(known <= self._latest)
+            outcomes = rows[known_times(events, rows) <= self._latest]
         outcomes = outcomes[events.outcome[outcomes] == 1]
         both = np.concatenate([rows, outcomes])
         is_outcome = np.arange(both.size) >= rows.size
-        times = np.where(is_outcome, known[both], happened[both])
-        order = np.lexsort((both, happened[both], is_outcome, times))
+        happened = events.happened[both]
+        times = np.where(is_outcome, known_times(events, both), happened)
+        order = np.lexsort((both, happened, is_outcome, times))
         told = (both[order].tolist(), is_outcome[order].tolist(), times[order].tolist())
         for state, link in zip(self._links, self._memory.links, strict=True):
             source, target = events.ends[link.name]
             for row, outcome, at in zip(*told, strict=True):
                 ends = int(source[row]), int(target[row])
                 if outcome:
-                    state.known(*ends, at, True, float(happened[row]))
+                    state.known(*ends, at, True, float(events.happened[row]))
                 else:
                     state.happened(*ends, at, float(events.amount[row]))
 

@@ -148,7 +148,13 @@ class MemoryStore:
         folder = Path(folder)
         number = current(folder) if version is None else version
         memory, arrays = read_snapshot(folder, number)
-        store = cls.of(memory, arrays, version=number)
+        try:
+            store = cls.of(memory, arrays, version=number)
+        except (KeyError, ValueError, IndexError) as error:
+            raise MemoryStoreError(
+                f"A memory's snapshot holds every array of what it remembers: version {number} in '{folder}' does not "
+                f"({error}). Restore the folder from a copy."
+            ) from error
         store._home = Home(folder, number, memory)
         store._catch_up()
         return store
