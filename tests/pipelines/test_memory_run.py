@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from leanrisk.cli.main import main
-from leanrisk.core.errors import BundleError, DataError
+from leanrisk.core.errors import BundleError, ConfigError, DataError
 from leanrisk.core.schema import Kind, is_fact
 from leanrisk.data.load import load
 from leanrisk.pipelines.job import Job
@@ -181,6 +181,21 @@ def test_a_refresh_learns_with_the_memory_and_hands_it_on(finished, tmp_path):
     assert events == (3000 if verdict["accepted"] else 2400)
     rows = brokered(40, seed=8, later=2000)
     assert np.isfinite(stays.score(rows)).all()
+
+
+def test_rows_that_were_replayed_are_remembered_too(bundle, tmp_path):
+    older = brokered(300, seed=11, later=-900)
+    stays, verdict = refresh(bundle, brokered(600, seed=4, later=900), out=tmp_path / "out", replay=older, seed=SEED)
+    assert stays.memory is not None
+    assert stays.memory.history.rows == (3300 if verdict["accepted"] else 2400)
+
+
+def test_a_refresh_does_not_go_on_with_another_memory(bundle, tmp_path):
+    rows = brokered(600, seed=4, later=900)
+    refresh(bundle, rows, out=tmp_path / "out", seed=SEED)
+    update_memory(bundle, brokered(10, seed=12, later=950))
+    with pytest.raises(ConfigError, match="memory"):
+        refresh(bundle, rows, out=tmp_path / "out", seed=SEED, resume=True)
 
 
 def test_a_run_that_was_cut_takes_the_memory_up_again(tmp_path, finished):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,14 @@ class Events:
     def rows(self) -> int:
         """Number of events."""
         return int(self.id.size)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what is known of the events, 64 hex digits; their order counts."""
+        sums = sha256()
+        for values in (self.id, self.happened, self.known, self.outcome, self.amount):
+            sums.update(np.ascontiguousarray(values).tobytes())
+        return sums.hexdigest()
 
     def take(self, rows: npt.NDArray[Any] | slice) -> Events:
         """Return these events (positions, a mask or a slice)."""

@@ -15,15 +15,17 @@ from leanrisk.graph.facts import fact_names
 _NOTE = "computed by the memory, as known at the decision time"
 
 
-def recalled(dataset: Dataset, *, history: Events | None = None) -> Dataset:
+def recalled(dataset: Dataset, *, history: Events | None = None, asked: Events | None = None) -> Dataset:
     """Return the rows with the facts of the schema's memory as further columns (float32).
 
     Facts that the schema does not name yet get the role "memory"; those that it names keep theirs. `history`: the
     events that are remembered; without it the rows themselves, each of which knows only what was known before its own
-    decision. Raises `ConfigError` for a schema without a memory, `DataError` for rows that name no entity or time.
+    decision. `asked`: the rows as events, where the caller has read them already. Raises `ConfigError` for a schema
+    without a memory, `DataError` for rows that name no entity or time.
     """
     memory = remembered(dataset.schema)
-    asked = events_of(dataset.frame, dataset.schema, memory)
+    if asked is None:
+        asked = events_of(dataset.frame, dataset.schema, memory)
     facts = build_facts(memory, asked if history is None else history, asked)
     frame = dataset.frame.drop(facts.columns, strict=False).hstack(facts)
     return Dataset(frame, with_facts(dataset.schema))

@@ -105,9 +105,9 @@ class Job:
     def _remembering(self) -> Job:
         """Return the job whose rows carry the facts of their memory, each as known at its own decision."""
         with self.ledger.phase(MEMORY), self.progress.track("recalling what was known", 1) as advance:
-            dataset = recalled(self.dataset)
+            events = events_of(self.dataset.frame, self.dataset.schema, remembered(self.dataset.schema))
+            dataset = recalled(self.dataset, asked=events)
             advance(1)
-        events = events_of(self.dataset.frame, self.dataset.schema, remembered(self.dataset.schema))
         parts = split(dataset, self.recipe.split, seed=self.seed)
         return replace(self, dataset=dataset, parts=parts, events=events)
 

@@ -23,7 +23,7 @@ from leanrisk.data.partition import drawn, newest
 from leanrisk.data.read import read_table, to_frame
 from leanrisk.data.split import group_codes
 from leanrisk.evaluate.stability import feature_psi
-from leanrisk.graph.events import events_of
+from leanrisk.graph.events import Events, events_of
 from leanrisk.graph.history import merged_events
 from leanrisk.graph.recall import recalled
 from leanrisk.pipelines.job import digest_of
@@ -77,14 +77,14 @@ def new_dataset(champion: Bundle, source: Any) -> Dataset:
     return load(frame, schema, labelled=False)
 
 
-def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Dataset, Dataset | None]:
-    """Return the rows with the facts of the champion's memory, which learns of them all; as they are without one.
+def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Dataset, Dataset | None, Events | None]:
+    """Return the rows with the facts of the champion's memory, and all that it remembers with them.
 
-    Each row is told only what was known before its own decision.
+    Each row is told only what was known before its own decision. Without a memory the rows come back as they are.
     """
     store = champion.memory
     if store is None:
-        return new, older
+        return new, older, None
     history = merged_events(store.history, events_of(new.frame, new.schema, store.config))
     if older is not None:
         history = merged_events(history, events_of(older.frame, older.schema, store.config))
@@ -92,7 +92,7 @@ def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Da
     def told(rows: Dataset) -> Dataset:
         return replace(recalled(rows, history=history), schema=champion.schema)
 
-    return told(new), None if older is None else told(older)
+    return told(new), None if older is None else told(older), history
 
 
 def new_rows(

@@ -17,8 +17,7 @@ from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, gained, judge
-from leanrisk.graph.events import events_of
-from leanrisk.graph.history import merged_events
+from leanrisk.graph.events import Events
 from leanrisk.graph.store import MemoryStore
 from leanrisk.pipelines.champion import gate_settings, refresh_settings, trainable
 from leanrisk.pipelines.checkpoint import Checkpoint
@@ -70,15 +69,15 @@ def refresh(
         teach = configured(Reteach, {"method": method}, where="refresh.teach", over=config.teach)
         config = replace(config, teach=teach)
     model = trainable(champion, config)
-    dataset, given = recalling(
+    dataset, given, history = recalling(
         champion, new_dataset(champion, data), None if replay is None else new_dataset(champion, replay).labelled
     )
     rows = new_rows(champion, dataset, config, older=given, seed=seed)
     if resume and not (Path(out) / _WORK).is_dir():
         # Refuses, and makes no folder for a round that was never begun.
-        _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
+        _Round.open(champion, model, rows, dataset, history, config, gates, Path(out), seed, resume)
     with reserved_folder(out):
-        round_ = _Round.open(champion, model, rows, dataset, config, gates, Path(out), seed, resume)
+        round_ = _Round.open(champion, model, rows, dataset, history, config, gates, Path(out), seed, resume)
         return round_.carried_out(progress)
 
 
@@ -89,7 +88,7 @@ class _Round:
     champion: Bundle
     model: LeanModel
     rows: NewRows
-    dataset: Dataset
+    history: Events | None
     digests: tuple[str, str]
     config: RefreshConfig
     gates: GateConfig
@@ -105,6 +104,7 @@ class _Round:
         model: LeanModel,
         rows: NewRows,
         dataset: Dataset,
+        history: Events | None,
         config: RefreshConfig,
         gates: GateConfig,
         out: Path,
@@ -118,6 +118,7 @@ class _Round:
             "champion": champion.digest,
             "data": digest,
             "replay": None if rows.older is None else digest_of(rows.older.frame),
+            "memory": None if history is None else history.digest,
             "config": asdict(config),
             "gates": asdict(gates),
             "seed": seed,
@@ -125,7 +126,7 @@ class _Round:
         checkpoint = Checkpoint(out / _WORK, identity, resume=resume, kind="refresh")
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         digests = digest, taught_digest(dataset)
-        return cls(champion, model, rows, dataset, digests, config, gates, out, seed, checkpoint, ledger)
+        return cls(champion, model, rows, history, digests, config, gates, out, seed, checkpoint, ledger)
 
     def carried_out(self, progress: Progress) -> tuple[Bundle, dict[str, Any]]:
         """Return the bundle that stays, written, and the verdict."""
@@ -235,12 +236,9 @@ class _Round:
         )
 
     def _memory(self) -> MemoryStore | None:
-        """Return the champion's memory with what the new rows tell, None where it has none."""
+        """Return the champion's memory with what the rows of this round tell, None where it has none."""
         store = self.champion.memory
-        if store is None:
-            return None
-        news = events_of(self.dataset.frame, self.dataset.schema, store.config)
-        return MemoryStore.build(store.config, merged_events(store.history, news))
+        return None if store is None or self.history is None else MemoryStore.build(store.config, self.history)
 
 
 def verdict_on(
