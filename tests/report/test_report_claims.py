@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Estimate, Facts
 from leanrisk.report.headline import headline
 from leanrisk.report.quality import HIGHER_IS_BETTER, LOWER_IS_BETTER, Reading, headline_metrics, metrics, reading
@@ -72,7 +73,11 @@ def test_an_incumbent_that_stays_is_said_first_and_compared_with_nothing(languag
     run["differences"] = {"auc": {"value": 0.0, "lo": 0.0, "hi": 0.0}}
     said = headline(Facts(run, where="result.json"), words)
     assert said.sentence == words("headline.stays")
-    assert not any(card.others for card in said.cards[:2])
+    assert not any(card.others for card in said.cards[:3])
+    assert [card.change for card in said.cards[1:3]] == [words("reading.same")] * 2
+    groups = {group.name: group.rows for group in comparison(Facts(run, where="result.json"), words)}
+    assert {row.kind for row in groups["quality"]} == {"same"}
+    assert [row.change.main for row in groups["latency"]] == ["0.0%", "0.0%"]
     compared = headline(Facts(result(), where="result.json"), words)
     assert compared.sentence != said.sentence
     assert set(said.remarks) < set(compared.remarks)

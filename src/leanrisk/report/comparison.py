@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `kind` is better, worse, no_difference, different, absent or plain."""
+    """One line of the table; `kind` is better, worse, no_difference, different, absent, same (one model) or plain."""
 
     label: str
     note: str
@@ -49,6 +49,11 @@ class Group:
     title: str
     note: str
     rows: tuple[Row, ...]
+
+
+def stays(run: Facts) -> bool:
+    """Return whether both sides are one model: no lean one was accepted, so there is nothing to compare."""
+    return run.text("lean", "kind") is not None and run.text("lean", "kind") == run.text("incumbent", "kind")
 
 
 def comparison(run: Facts, words: Words) -> list[Group]:
@@ -91,8 +96,8 @@ def _quality_row(run: Facts, words: Words, metric: str) -> Row:
         note=words.named("metric_note", metric) if f"metric_note.{metric}" in words else "",
         before=cell(run.estimate("incumbent", "quality", metric), words),
         after=cell(run.estimate("lean", "quality", metric), words),
-        change=change,
-        kind=verdict.value,
+        change=Cell("") if stays(run) else change,
+        kind="same" if stays(run) else verdict.value,
     )
 
 
@@ -155,6 +160,8 @@ def _latency_rows(run: Facts, words: Words) -> list[Row]:
             printer,
         )
         for (way, point), before in seen.items()
+        # One model's routes against one another say nothing about what was saved.
+        if way == "usual" or not stays(run)
     ]
 
 

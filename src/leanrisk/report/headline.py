@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leanrisk.report.comparison import SERVED
+from leanrisk.report.comparison import SERVED, stays
 from leanrisk.report.facts import Estimate, Facts
 from leanrisk.report.numbers import counted, fixed, measured, percent, relative, signed, signed_percent
 from leanrisk.report.quality import Reading, headline_metrics, reading
@@ -51,33 +51,32 @@ class _Saving:
 
 def headline(run: Facts, words: Words) -> Headline:
     """Return the headline of a run; whatever is missing is named as not measured."""
-    stays = _stays(run)
-    training, latency = _training(run), _latency(run)[: 1 if stays else None]
+    same = stays(run)
+    training, latency = _training(run), [] if same else _latency(run)
     clauses = (
         _cost_clause("cost", training, words, "reference"),
         _cost_clause("latency", latency, words, "served_short"),
         _quality_clause(run, words),
     )
     sentence = words("headline.sentence", cost=clauses[0], latency=clauses[1], quality=clauses[2])
-    if stays:
+    if same:
         sentence = words("headline.stays")
     cards = [
         _cost_card("cost", training, words, "reference_short")
         or _half_card("cost", run.number("incumbent", "train", "cpu_s"), run.number("lean", "refresh", "cpu_s"), words),
         _cost_card("latency", latency, words, "served_short")
         or _half_card(
-            "latency", run.number("incumbent", "latency_ms", "p50"), run.number("lean", "latency_ms", "p50"), words
+            "latency",
+            run.number("incumbent", "latency_ms", "p50"),
+            run.number("lean", "latency_ms", "p50"),
+            words,
+            change=words("reading.same" if same else "absent"),
         ),
         *(_quality_card(run, metric, words) for metric in headline_metrics(run)[:1]),
         _feature_card(run, words),
     ]
-    remarks = [*([] if stays else _shortfalls(run, words)), *_decisions(run, words)]
+    remarks = [*([] if same else _shortfalls(run, words)), *_decisions(run, words)]
     return Headline(capitalised(sentence), tuple(remarks), tuple(cards))
-
-
-def _stays(run: Facts) -> bool:
-    """Return whether both sides are one model: no lean one was accepted, so there is nothing to compare."""
-    return run.text("lean", "kind") is not None and run.text("lean", "kind") == run.text("incumbent", "kind")
 
 
 def _training(run: Facts) -> list[_Saving]:
@@ -191,10 +190,10 @@ def _cost_card(name: str, savings: list[_Saving], words: Words, names: str) -> C
     )
 
 
-def _half_card(name: str, before: float | None, after: float | None, words: Words) -> Card:
-    """Return the card of a cost that one side or both lack: what there is, and no change."""
+def _half_card(name: str, before: float | None, after: float | None, words: Words, *, change: str = "") -> Card:
+    """Return the card of a cost that one side or both lack, or that is one model's: what there is, and no change."""
     shown = [words("absent") if each is None else measured([each], _UNITS[name])[0] for each in (before, after)]
-    return Card(words(f"card.{name}"), shown[0], shown[1], words("absent"), "", kind="absent")
+    return Card(words(f"card.{name}"), shown[0], shown[1], change or words("absent"), "", kind="absent")
 
 
 def _quality_card(run: Facts, metric: str, words: Words) -> Card:
@@ -202,7 +201,10 @@ def _quality_card(run: Facts, metric: str, words: Words) -> Card:
     difference = run.estimate("differences", metric)
     verdict = reading(metric, difference)
     shown = [words("absent") if each is None else fixed(each.value, 3) for each in (before, after)]
-    if difference is None or verdict is Reading.ABSENT or difference.lo is None or difference.hi is None:
+    others: tuple[tuple[str, str], ...] = ()
+    if stays(run):
+        change = words("reading.same")
+    elif difference is None or verdict is Reading.ABSENT or difference.lo is None or difference.hi is None:
         change, others = words("reading.absent"), ((words("compare.no_paired"), "plain"),)
     else:
         change = words("reading.no_difference") if verdict is Reading.NO_DIFFERENCE else signed(difference.value, 3)
