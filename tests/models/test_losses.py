@@ -115,3 +115,17 @@ def test_regression_by_hand():
     # Teacher: (1 + 4) / 2; the one known target: 4.
     assert regression_distillation_loss(values, teacher, target).item() == pytest.approx(0.7 * 2.5 + 0.3 * 4)
     assert np.isclose(squared_loss(values, target).item(), 4.0)
+
+
+def test_class_weights_by_hand():
+    logits, labels = tensor([1.0, -2.0, 0.5]), tensor([1.0, 0.0, math.nan])
+    # Row 1 counts 3, row 0 counts 1: (3 ln(1 + e^-1) + ln(1 + e^-2)) / 4.
+    expected = (3 * math.log1p(math.exp(-1)) + math.log1p(math.exp(-2))) / 4
+    weights = tensor([1.0, 3.0])
+    assert outcome_loss(logits, labels, class_weights=weights).item() == pytest.approx(expected, abs=1e-6)
+    pair = torch.stack([torch.zeros(3), logits], dim=1)
+    assert outcome_loss(pair, labels, class_weights=weights).item() == pytest.approx(expected, abs=1e-6)
+    equal = outcome_loss(logits, labels, class_weights=tensor([3.0, 3.0]))
+    torch.testing.assert_close(equal, outcome_loss(logits, labels))
+    whole = distillation_loss(logits, logits, labels, class_weights=weights)
+    assert whole.item() == pytest.approx(0.3 * expected, abs=1e-5)

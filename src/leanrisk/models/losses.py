@@ -15,30 +15,39 @@ def distillation_loss(
     *,
     teacher_weight: float = 0.7,
     label_weight: float = 0.3,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
     """Return the scalar loss `teacher_weight * temp^2 * KL(teacher || student) + label_weight * CE`.
 
     Logits of shape (rows,) or (rows, 1) are log-odds of one binary outcome; (rows, classes) with at least two classes
     are class logits. labels: shape (rows,), 0/1 or class numbers; a NaN label counts for the teacher's part only. The
-    mean is over rows. Source: Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", section 2.
+    mean is over rows; `class_weights` (classes,) weigh the outcomes' part alone. Source: Hinton, Vinyals, Dean (2015),
+    "Distilling the Knowledge in a Neural Network", section 2.
     """
     divergence = _divergence(_plain(student_logits) / temp, _plain(teacher_logits) / temp)
-    return teacher_weight * temp**2 * divergence + label_weight * outcome_loss(student_logits, labels)
+    outcome = outcome_loss(student_logits, labels, class_weights=class_weights)
+    return teacher_weight * temp**2 * divergence + label_weight * outcome
 
 
-def outcome_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def outcome_loss(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
     """Return the scalar mean cross-entropy of `logits` over the rows whose label is known; 0 where none is.
 
-    Shapes as in `distillation_loss`.
+    With `class_weights` (classes,) the mean is weighted by each row's class. Shapes as in `distillation_loss`.
     """
     known = _known(labels)
     # A mean over no rows would be NaN; this zero keeps its way back to the logits.
     if not bool(known.any()):
         return 0.0 * logits.sum()
     chosen = _plain(logits)[known]
-    if chosen.dim() == 1:
-        return functional.binary_cross_entropy_with_logits(chosen, labels[known].to(chosen))
-    return functional.cross_entropy(chosen, labels[known].long())
+    if chosen.dim() > 1:
+        return functional.cross_entropy(chosen, labels[known].long(), weight=class_weights)
+    outcomes = labels[known].to(chosen)
+    if class_weights is None:
+        return functional.binary_cross_entropy_with_logits(chosen, outcomes)
+    weights = class_weights.to(chosen)[outcomes.long()]
+    return (
+        functional.binary_cross_entropy_with_logits(chosen, outcomes, weight=weights, reduction="sum") / weights.sum()
+    )
 
 
 def regression_distillation_loss(

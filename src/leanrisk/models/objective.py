@@ -14,16 +14,20 @@ Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
 
 def objective_loss(objective: str, config: TrainingConfig) -> Loss:
     """Return the loss of (logits, teacher's logits or None, targets), each (rows,); with None, outcomes only."""
-    weights = {"teacher_weight": config.teacher_weight, "label_weight": config.label_weight}
+    teacher_weight, label_weight = config.teacher_weight, config.label_weight
 
     def binary(logits: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
         if teacher is None:
             return outcome_loss(logits, targets)
-        return distillation_loss(logits, teacher, targets, config.temperature, **weights)
+        return distillation_loss(
+            logits, teacher, targets, config.temperature, teacher_weight=teacher_weight, label_weight=label_weight
+        )
 
     def regression(values: Tensor, teacher: Tensor | None, targets: Tensor) -> Tensor:
         if teacher is None:
             return squared_loss(values, targets)
-        return regression_distillation_loss(values, teacher, targets, **weights)
+        return regression_distillation_loss(
+            values, teacher, targets, teacher_weight=teacher_weight, label_weight=label_weight
+        )
 
     return regression if objective == "regression" else binary
