@@ -13,6 +13,7 @@ from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.shelf import BASE_FACT
 from leanrisk.techniques.base import Candidate
+from leanrisk.techniques.graph_model import GraphModel, load_lean
 from leanrisk.techniques.lean_model import LeanModel
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def gate_settings(champion: Bundle) -> GateConfig:
     return _told(champion, _GATES, GateConfig)
 
 
-def trainable(champion: Bundle, config: RefreshConfig) -> LeanModel:
+def trainable(champion: Bundle, config: RefreshConfig) -> GraphModel:
     """Return the champion's lean model; asked before anything is written, and before a teacher is fitted in vain.
 
     Raises `BundleError` for a bundle without weights of its own or that predicts an amount, `ModelError` for damaged
@@ -51,14 +52,14 @@ def trainable(champion: Bundle, config: RefreshConfig) -> LeanModel:
             f"A refresh starts from the champion's weights: '{champion.folder}' has no '{TRAINING}' folder. Use the "
             "bundle that the run wrote, not a copy made for scoring."
         )
-    model = LeanModel.load(champion.folder / TRAINING)
+    model = load_lean(champion.folder / TRAINING)
     if model.calibration.link == "identity":
         raise BundleError(
             f"A refresh is judged by how well good and bad are told apart: '{champion.folder}' predicts an amount. Fit "
             "it anew."
         )
     adapter = config.teach.tuning(Candidate(model.features, model)).adapter
-    if adapter is not None and adapter.needs_blocks and not model.network.depth:
+    if isinstance(model, LeanModel) and adapter is not None and adapter.needs_blocks and not model.network.depth:
         raise ModelError(
             f"LoRA adapts the projections of a transformer: '{champion.folder}' has the preset "
             f"'{model.facts.get('preset')}', which has none. Give --method auto, all or lora (which adapts the field "

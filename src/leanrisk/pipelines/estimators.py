@@ -28,7 +28,7 @@ from leanrisk.pipelines.estimator_table import (
 from leanrisk.pipelines.lean_fit import Effort, lean_fit, parts_to_teach_and_calibrate
 from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 
 _LEAST_OF_A_CLASS = 2
 """A row to learn from and another to stop by; the teacher's two folds need as many."""
@@ -37,7 +37,7 @@ _LEAST_OF_A_CLASS = 2
 class _LeanEstimator(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: their parameters, how they read tables, and how they are deployed."""
 
-    model_: LeanModel
+    model_: GraphModel
     schema_: Schema
 
     def __init__(

@@ -6,7 +6,7 @@ import re
 
 from leanrisk.cost.ledger import Phase
 from leanrisk.techniques.base import Candidate
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 
 _TYPE = re.compile(r"\b[a-z]{1,2}[0-9]{1,4}[a-z]?\b")
 
@@ -16,7 +16,7 @@ def charge_gpu(phase: Phase, taught: Candidate) -> None:
 
     A tuned model's last lesson is its tuning; one that was never tuned was taught once.
     """
-    if not isinstance(taught.model, LeanModel):
+    if not isinstance(taught.model, GraphModel):
         return
     told = taught.model.facts.get("tuning") or taught.model.facts
     seconds = float(told.get("gpu_s", 0.0))

@@ -18,7 +18,7 @@ from leanrisk.models.incumbent import Reading
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.distill import Distill
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 from leanrisk.techniques.teaching import Classroom
 
 _ROWS_PER_TRIAL = 200
@@ -60,7 +60,7 @@ class Effort:
         )
 
 
-def lean_fit(rows: Dataset, valid: Dataset, *, effort: Effort, objective: str, seed: int) -> LeanModel:
+def lean_fit(rows: Dataset, valid: Dataset, *, effort: Effort, objective: str, seed: int) -> GraphModel:
     """Return a lean model taught on `rows` and, for the objective "binary", calibrated on `valid`.
 
     Equal arguments give equal predictions. Raises `ModelError` where `rows` are too few to teach from.
@@ -82,7 +82,7 @@ def lean_fit(rows: Dataset, valid: Dataset, *, effort: Effort, objective: str, s
 
     bench = Bench(rows, valid, Teacher(teacher.oof.margin, ask), _unmeasured, seed, objective)
     model = technique.apply(Candidate(rows.features, teacher.model), bench).model
-    assert isinstance(model, LeanModel)
+    assert isinstance(model, GraphModel)
     return model
 
 

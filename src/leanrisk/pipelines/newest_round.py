@@ -14,7 +14,7 @@ from leanrisk.pipelines.measure import measured
 from leanrisk.pipelines.refresh import verdict_on
 from leanrisk.pipelines.shrink import Shrunk
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel, load_lean
 
 PHASE = "refresh"
 _STEP = "refresh"
@@ -57,7 +57,7 @@ def refreshed(job: Job, beaten: Contender, champion: Shrunk) -> Refreshed:
         facts = _round(job, beaten, champion)
         job.checkpoint.finish(_STEP, facts)
     if facts["accepted"]:
-        model = LeanModel.load(job.checkpoint.place(_STEP))
+        model = load_lean(job.checkpoint.place(_STEP))
         candidate = replace(candidate, model=model, lineage=(*candidate.lineage, PHASE))
     cost = Cost(**facts["cost"])
     return Refreshed(
@@ -81,7 +81,7 @@ def _round(job: Job, beaten: Contender, champion: Shrunk) -> dict[str, Any]:
         cost, reason = job.ledger.entries[-1].cost, f"The champion stays: it could not be refreshed. {error}"
         return {"accepted": False, "reason": reason, "cost": asdict(cost), "gates": [], "done": False}
     kept, reason, gates = verdict_on(champion.candidate, after, job.parts.valid, job.recipe.gates, job.seed)
-    if kept and isinstance(after.model, LeanModel):
+    if kept and isinstance(after.model, GraphModel):
         after.model.save(job.checkpoint.place(_STEP))
     return {
         "accepted": kept,

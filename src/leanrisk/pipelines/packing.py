@@ -19,7 +19,7 @@ from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
 from leanrisk.techniques.base import Candidate
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 
 
 def pack(
@@ -39,7 +39,7 @@ def pack(
     judged; `parent` is the digest of the champion that a refresh started from.
     """
     model = candidate.model
-    if not isinstance(model, LeanModel):
+    if not isinstance(model, GraphModel):
         raise ModelError(f"A bundle holds a lean model: this candidate's is of kind '{model.kind}'. Shrink it first.")
     taught, whole = (rows.keeping(candidate.features) for rows in (taught, job.dataset))
     facts = {

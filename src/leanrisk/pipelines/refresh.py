@@ -30,7 +30,7 @@ from leanrisk.pipelines.replay import save_replay
 from leanrisk.pipelines.round_teacher import PHASE, teacher_of_round
 from leanrisk.registry.bundle import Bundle, check_replaceable, write_bundle
 from leanrisk.techniques.base import Bench, Candidate, unmeasured
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel, load_lean
 from leanrisk.techniques.reteach import Reteach
 
 _SILENT = Silent()
@@ -86,7 +86,7 @@ class _Round:
     """One round: what goes in, and where its finished steps are."""
 
     champion: Bundle
-    model: LeanModel
+    model: GraphModel
     rows: NewRows
     history: Events | None
     digests: tuple[str, str]
@@ -101,7 +101,7 @@ class _Round:
     def open(
         cls,
         champion: Bundle,
-        model: LeanModel,
+        model: GraphModel,
         rows: NewRows,
         dataset: Dataset,
         history: Events | None,
@@ -150,7 +150,7 @@ class _Round:
         facts = self.checkpoint.done(_TAUGHT)
         place = self.checkpoint.place(_TAUGHT)
         if facts is not None:
-            return Candidate(before.features, LeanModel.load(place), lineage=tuple(facts["lineage"]))
+            return Candidate(before.features, load_lean(place), lineage=tuple(facts["lineage"]))
         teacher = teacher_of_round(
             self.champion, self.model, self.rows, checkpoint=self.checkpoint, ledger=self.ledger, seed=self.seed
         )
@@ -165,7 +165,7 @@ class _Round:
             )
             after = self.config.teach.apply(before, bench, older=self.rows.older, cache=self._frozen)
             charge_gpu(phase, after)
-        if isinstance(after.model, LeanModel):
+        if isinstance(after.model, GraphModel):
             after.model.save(place)
         self.checkpoint.finish(_TAUGHT, {"lineage": list(after.lineage)})
         return after
@@ -179,7 +179,7 @@ class _Round:
             "left_out": self.rows.left_out,
             "replayed": 0 if self.rows.older is None else self.rows.older.rows,
             "drift": self.rows.drift,
-            "tuning": after.model.tuning if isinstance(after.model, LeanModel) else None,
+            "tuning": after.model.tuning if isinstance(after.model, GraphModel) else None,
             "cost": asdict(self.ledger.cost(*_PHASES)),
             "gates": [gate.to_dict() for gate in results],
         }
@@ -200,7 +200,7 @@ class _Round:
 
     def _written(self, after: Candidate, folder: Path, verdict: Mapping[str, Any]) -> None:
         model = after.model
-        if not isinstance(model, LeanModel):
+        if not isinstance(model, GraphModel):
             raise ConfigError("A refresh makes a lean model. Shrink the incumbent first.")
         past, seen = self.champion.manifest.facts, joined(self.rows.teach, self.rows.older)
         # Who set keep = 0 for a book, for privacy, meant its later rounds, too.

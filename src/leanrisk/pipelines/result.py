@@ -18,7 +18,7 @@ from leanrisk.pipelines.machine import machine_facts
 from leanrisk.pipelines.newest_round import PHASE, Refreshed
 from leanrisk.pipelines.shrink import TEACHER, Shrunk
 from leanrisk.techniques.base import Candidate
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 
 
 def run_result(
@@ -36,7 +36,7 @@ def run_result(
     shrink_cost = job.ledger.cost(TEACHER, *(f"shrink: {step.label}" for step in job.recipe.steps))
     lean = end.candidate
     # Where the incumbent stays, no later round is a lean one.
-    cheap = refreshed.round_cost if isinstance(lean.model, LeanModel) else None
+    cheap = refreshed.round_cost if isinstance(lean.model, GraphModel) else None
     return {
         "leanrisk": __version__,
         "scenario": job.recipe.name,
@@ -91,11 +91,11 @@ def _incumbent(beaten: Contender, found: Final) -> dict[str, Any]:
 
 
 def _lean(model: Any, precision: str, found: Final, refresh: Cost | None, shrink: Cost) -> dict[str, Any]:
-    lean = isinstance(model, LeanModel)
+    lean = isinstance(model, GraphModel)
     tuning = model.tuning if lean else None
     return {
         "kind": model.kind,
-        "preset": model.facts["preset"] if lean else None,
+        "preset": model.facts.get("preset", model.kind) if lean else None,
         "precision": precision,
         **_measurement(found.lean),
         "params": model.parameters if lean else None,

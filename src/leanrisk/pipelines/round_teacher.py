@@ -17,7 +17,7 @@ from leanrisk.pipelines.contender import asking, reading_of
 from leanrisk.pipelines.new_rows import NewRows, joined
 from leanrisk.registry.bundle import Bundle
 from leanrisk.techniques.base import Teacher
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 
 PHASE = "refresh: teacher"
 _STEP = "teacher"
@@ -25,7 +25,7 @@ _PANEL = ("incumbent", "forest")
 
 
 def teacher_of_round(
-    champion: Bundle, model: LeanModel, rows: NewRows, *, checkpoint: Checkpoint, ledger: Ledger, seed: int
+    champion: Bundle, model: GraphModel, rows: NewRows, *, checkpoint: Checkpoint, ledger: Ledger, seed: int
 ) -> Teacher:
     """Return LightGBM with the incumbent's parameters and a small forest, fitted on new and replayed rows.
 

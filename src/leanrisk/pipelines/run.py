@@ -21,7 +21,7 @@ from leanrisk.pipelines.recipe import Recipe
 from leanrisk.pipelines.result import run_result
 from leanrisk.pipelines.shrink import shrunk
 from leanrisk.report.page import write_report
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel
 
 _SILENT = Silent()
 
@@ -54,7 +54,7 @@ def run_recipe(
     result["preset"] = preset
     evidence = run_evidence(job, found, end.candidate, rates)
     with published(job) as folder:
-        if isinstance(end.candidate.model, LeanModel):
+        if isinstance(end.candidate.model, GraphModel):
             card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}
             # A round that was refused has taught the champion nothing: the newest rows are still news to it.
             taught = job.parts.train if round_.accepted else champion.older

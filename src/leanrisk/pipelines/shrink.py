@@ -27,7 +27,7 @@ from leanrisk.pipelines.recipe import Recipe, Step
 from leanrisk.registry.bundle import Bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.catalogue import is_taught, technique
-from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.graph_model import GraphModel, load_lean
 
 _SILENT = Silent()
 
@@ -71,9 +71,9 @@ class Shrunk:
     newest: Dataset
 
     @property
-    def model(self) -> LeanModel | None:
+    def model(self) -> GraphModel | None:
         """The lean model, or None where no step was accepted and the incumbent stays."""
-        return self.candidate.model if isinstance(self.candidate.model, LeanModel) else None
+        return self.candidate.model if isinstance(self.candidate.model, GraphModel) else None
 
 
 def shrink(
@@ -108,7 +108,7 @@ def shrunk(job: Job, beaten: Contender) -> Shrunk:
     for step in job.recipe.steps:
         fold.take(step)
     # A memory alone makes no lean model: where no network was accepted after it, the incumbent stays as it is.
-    lean = isinstance(fold.candidate.model, LeanModel)
+    lean = isinstance(fold.candidate.model, GraphModel)
     candidate = fold.candidate if lean else incumbent_candidate(job, beaten)
     return Shrunk(candidate, tuple(fold.records), older, newest)
 
@@ -159,7 +159,7 @@ class _Fold:
         """Return the candidate that an accepted step of a run that was cut had made."""
         place, lineage = self.job.checkpoint.place(key), (*self.candidate.lineage, step.technique)
         if is_taught(step.technique):
-            return replace(self.candidate, features=features, model=LeanModel.load(place), lineage=lineage)
+            return replace(self.candidate, features=features, model=load_lean(place), lineage=lineage)
         rows = self.older.keeping(features)
         load = load_scorecard if self.beaten.model.kind == "scorecard" else load_gbdt
         model = load(place, reading_of(self.beaten.seeing(rows).encoder))
@@ -182,7 +182,7 @@ class _Fold:
             kept, reason = False, f"No gain was shown: {reason}"
         record = StepRecord(step.label, kept, reason, before, self._measure(after), phase.cost, results)
         if kept:
-            if isinstance(after.model, LeanModel | Gbdt | Scorecard):
+            if isinstance(after.model, GraphModel | Gbdt | Scorecard):
                 after.model.save(self.job.checkpoint.place(key))
             self.candidate = after
         return {**record.to_dict(), "features": list(after.features)}

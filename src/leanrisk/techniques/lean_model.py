@@ -1,53 +1,40 @@
-"""The lean model: encoder, taught network, calibration and the exported graph that answers."""
+"""The lean model that is a network: taught weights, what they were before an adapter, and their graph."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 from safetensors import SafetensorError
 
-from leanrisk.core.errors import ModelError
-from leanrisk.core.files import write_json
-from leanrisk.core.inputs import Inputs
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.adapter import Adapter
 from leanrisk.models.calibration import Calibration
 from leanrisk.models.export import check_parity, export_graph
-from leanrisk.models.incumbent import RecordRoute
-from leanrisk.models.onnx_session import GraphSession
 from leanrisk.models.quiet import quiet_transformers
 from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.techniques.graph_model import NETWORK_KIND, GraphModel
 
 _PARITY_ROWS = 1000
-_NETWORK, _FACTS = "network", "lean.json"
+_NETWORK = "network"
 ADAPTER = "adapter"
 """Folder of the adapter that is merged into the network, beside the network without it."""
 
 
-@dataclass(frozen=True)
-class LeanModel:
+@dataclass(frozen=True, kw_only=True)
+class LeanModel(GraphModel):
     """A taught network with all that turns raw rows into its inputs and its logit into a probability.
 
-    Every prediction comes from the exported graph, so what is measured is what is deployed. `facts` says how it was
-    taught (preset, epochs, rows), for the card and the report. A network that is a `base` with an `adapter` merged into
-    it keeps both, so that the next round can go on with the adapter.
+    `facts` says how it was taught (preset, epochs, rows). A network that is a `base` with an `adapter` merged into it
+    keeps both, so that the next round can go on with the adapter.
     """
 
-    encoder: Encoder
+    kind: ClassVar[str] = NETWORK_KIND
     network: RiskTransformer
-    calibration: Calibration
-    graph: bytes
-    facts: dict[str, Any] = field(default_factory=dict)
     base: RiskTransformer | None = None
     adapter: Adapter | None = None
-    kind: str = "risk-transformer"
 
     @classmethod
     def exported(
@@ -65,17 +52,15 @@ class LeanModel:
         graph = export_graph(network, encoder.fields, calibration)
         inputs = encoder.inputs(like.head(_PARITY_ROWS))
         parity = check_parity(graph, network, calibration, inputs, encoder.lookups(inputs))
-        return cls(encoder, network, calibration, graph, {**facts, "parity": parity}, base, adapter)
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns that it reads, numeric first."""
-        return self.encoder.fields.names
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on disk of everything needed to score: the graph and the encoder."""
-        return len(self.graph) + len(json.dumps(self.encoder.to_dict()).encode())
+        return cls(
+            encoder=encoder,
+            network=network,
+            calibration=calibration,
+            graph=graph,
+            facts={**facts, "parity": parity},
+            base=base,
+            adapter=adapter,
+        )
 
     @property
     def parameters(self) -> int:
@@ -100,57 +85,39 @@ class LeanModel:
         bytes_ = None if self.adapter is None else self.adapter.size_bytes
         return {**told, "depth": self.network.depth, "adapter_bytes": bytes_}
 
-    def score(self, inputs: Inputs) -> npt.NDArray[np.float32]:
-        """Return the probability of bad (regression: the value) for encoded rows, float32 (rows,)."""
-        return self._session.probability(inputs)
-
-    def predict(self, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
-        """Return the probability of bad (regression: the value) per row of raw columns, shape (rows,)."""
-        return self.score(self.encoder.inputs(frame)).astype(np.float64)
-
-    def usual(self) -> RecordRoute:
-        """Return the route that serves it: a record through the encoder and the graph, one thread."""
-        encode, answer = self.encoder.record, self._session.probability
-        return lambda record: float(answer(encode(record))[0])
-
-    def save(self, folder: Path) -> None:
-        """Write what a later `refresh` starts from: network (safetensors), its adapter, encoder and calibration."""
+    def write_parts(self, folder: Path) -> None:
+        """Write the network (safetensors) and its adapter."""
         base, adapter = self.foundation
         with quiet_transformers():
             base.save_pretrained(folder / _NETWORK)
         if adapter is not None:
             adapter.save(folder / ADAPTER)
-        write_json(
-            folder / _FACTS,
-            {"encoder": self.encoder.to_dict(), "calibration": self.calibration.to_dict(), "facts": self.facts},
-        )
 
     @classmethod
-    def load(cls, folder: Path) -> LeanModel:
-        """Return the model that `save` wrote, its graph exported anew; raises `ModelError` where it is damaged."""
-        try:
-            plain = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-            with quiet_transformers():
-                base: RiskTransformer = RiskTransformer.from_pretrained(
-                    folder / _NETWORK, local_files_only=True, use_safetensors=True
-                )
-            encoder = Encoder.from_dict(plain["encoder"])
-            calibration = Calibration.from_dict(plain["calibration"])
-            if encoder.layout.size != base.config.table_rows:
-                raise ValueError(f"{base.config.table_rows} rows in its table, {encoder.layout.size} in its fields")
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise ModelError(
-                f"A saved lean model must be whole: '{folder}' is not ({error}). Shrink again, or restore the folder."
-            ) from error
+    def read_parts(cls, folder: Path, encoder: Encoder, calibration: Calibration, facts: dict[str, Any]) -> Self:
+        """Return the model with its adapter merged and its graph exported anew; raises as `GraphModel` says."""
+        base = _read_network(folder / _NETWORK)
+        if encoder.layout.size != base.config.table_rows:
+            raise ValueError(f"{base.config.table_rows} rows in its table, {encoder.layout.size} in its fields")
         adapter = Adapter.load(folder / ADAPTER) if (folder / ADAPTER).is_dir() else None
         network = base if adapter is None else adapter.merged(base)
-        graph = export_graph(network, encoder.fields, calibration)
-        return cls(encoder, network, calibration, graph, dict(plain["facts"]), base if adapter else None, adapter)
+        return cls(
+            encoder=encoder,
+            network=network,
+            calibration=calibration,
+            graph=export_graph(network, encoder.fields, calibration),
+            facts=facts,
+            base=base if adapter else None,
+            adapter=adapter,
+        )
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A copy opens its own session: ONNX Runtime's cannot leave the process.
-        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
-    @cached_property
-    def _session(self) -> GraphSession:
-        return GraphSession(self.graph)
+def _read_network(folder: Path) -> RiskTransformer:
+    try:
+        with quiet_transformers():
+            network: RiskTransformer = RiskTransformer.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True
+            )
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    return network
