@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -24,26 +21,19 @@ from transformers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from leanrisk.core.errors import ConfigError, ModelError
-from leanrisk.core.seeding import derived_seed
-from leanrisk.models.quiet import quiet_transformers
-
-_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
-_ADAPTER = "adapter_config.json"
-_LONGEST = 512
-_FAILURES = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    ImportError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
+from leanrisk.core.errors import ModelError
+from leanrisk.models.hugging_face_folder import (
+    SAFE,
+    checked_folder,
+    checked_labels,
+    folder_config,
+    folder_network,
+    reading,
 )
-"""What transformers raises for a folder that it cannot read: the fault is in the folder's files."""
+
+_LONGEST = 512
+_WHAT = "A text model"
+_TESTED = "BERT, Llama, Qwen2, Qwen3 and deepseek_v3"
 
 
 @dataclass(frozen=True)
@@ -97,73 +87,27 @@ def load_text_model(folder: Path | str, *, labels: int = 2, seed: int = 0) -> Te
     class for gets a linear head on its mean state (`PooledClassifier`). Nothing is fetched, unpickled or imported from
     the folder. Raises `ModelError` for a missing folder, pickled weights, an unknown architecture or damaged files.
     """
-    if labels < 2:
-        raise ConfigError(f"A classifier needs at least 2 classes: labels is {labels}. Give 2 or more.")
-    place = _checked(Path(folder))
-    try:
-        config = _config(place, labels)
+    checked_labels(labels)
+    place = checked_folder(folder, what=_WHAT)
+    with reading(place, what=_WHAT, tested=_TESTED, seed=seed):
+        config = folder_config(place, labels)
         tokenizer = _tokenizer(place)
-        with quiet_transformers(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(seed, "text-head"))
-            network = _network(place, config, labels)
-    except ModelError:
-        raise
-    except _FAILURES as error:
-        raise _unread(place, error) from error
+        network = _network(place, config, labels)
     _pad(tokenizer, network, place)
     return TextModel(network.train(False), tokenizer, str(config.model_type), labels)
-
-
-def _checked(place: Path) -> Path:
-    if not (place / "config.json").is_file():
-        raise ModelError(
-            f"A text model is a local folder with a config.json: '{place}' has none. Download the model to a folder "
-            "first; nothing is fetched from here."
-        )
-    if (place / _ADAPTER).exists():
-        raise ModelError(
-            f"A text model is loaded whole: '{place}' holds {_ADAPTER}, which names another model. Merge the adapter "
-            "into its base and save that, or load the base."
-        )
-    if not any(place.glob("*.safetensors")):
-        pickled = sorted(file.name for pattern in _PICKLES for file in place.glob(pattern))
-        raise ModelError(
-            f"Weights must not be able to run code: '{place}' has no .safetensors file"
-            f"{f', only {pickled[0]}' if pickled else ''}. Save the model again with save_pretrained."
-        )
-    return place
-
-
-def _config(place: Path, labels: int) -> PreTrainedConfig:
-    config = AutoConfig.from_pretrained(place, **_SAFE)
-    if config.num_labels != labels:
-        config.num_labels = labels
-    # A folder could name kernels to be fetched and run; transformers' own default is taken instead.
-    config._attn_implementation = config._experts_implementation = None
-    return config
 
 
 def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
     # tokenizer.json says everything; the class that an architecture is known by would read some of it otherwise.
     kind = PreTrainedTokenizerFast if (place / "tokenizer.json").is_file() else AutoTokenizer
-    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(place, **_SAFE)
+    tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(place, **SAFE)
     return tokenizer
 
 
 def _network(place: Path, config: PreTrainedConfig, labels: int) -> nn.Module:
     classes = AutoModelForSequenceClassification
     known = type(config) in classes._model_mapping
-    network, report = (classes if known else AutoModel).from_pretrained(
-        place, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **_SAFE
-    )
-    prefix = f"{network.base_model_prefix}." if known else ""
-    # A head and a pooler may be new: checkpoints made for other tasks have none.
-    missing = sorted(name for name in report["missing_keys"] if name.startswith(prefix) and "pooler" not in name)
-    if missing:
-        raise ModelError(
-            f"A text model must be whole: '{place}' has no weights for {missing[0]} ({len(missing)} in all). Restore "
-            "the folder from its source."
-        )
+    network, _ = folder_network(place, config, classes if known else AutoModel, what=_WHAT, headless=True)
     return network if known else PooledClassifier(network, labels)
 
 
@@ -179,11 +123,3 @@ def _pad(tokenizer: PreTrainedTokenizerBase, network: nn.Module, place: Path) ->
     config = network.config
     assert isinstance(config, PreTrainedConfig)
     config.pad_token_id = config.get_text_config().pad_token_id = tokenizer.pad_token_id
-
-
-def _unread(place: Path, error: Exception) -> ModelError:
-    told = str(error).strip().partition("\n")[0]
-    return ModelError(
-        f"A text model needs an architecture that transformers knows and whole files: '{place}' is not that ({told}). "
-        "Check config.json (BERT, Llama, Qwen2, Qwen3 and deepseek_v3 are tested), or save the model again."
-    )
