@@ -1,6 +1,6 @@
 """Leaks planted inside the engine's own small functions: the property that passes the engine finds each of them."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from leanrisk.graph import build
 from leanrisk.graph.events import Events
-from leanrisk.graph.tally import Book, Outcomes
-from leanrisk.graph.timeline import Question, Ranks, Timeline, steps
+from leanrisk.graph.facts import Horizon
+from leanrisk.graph.tally import Outcomes
+from leanrisk.graph.timeline import Floats, Question, Ranks, Timeline, steps
+from leanrisk.graph.whole import Moments, Whole
 from tests.graph.entity_books import MEMORY, Happening, books, later_changed
 from tests.graph.test_point_in_time import AT, SEARCH, facts_at
 
-_span, _ranks, _book, _rates = Timeline.span, Ranks.of, Book.of, build._rates
+_span, _ranks, _before = Timeline.span, Ranks.of, Moments.before
 
 
 def engine(events: Events, asked: Events) -> np.ndarray:
@@ -58,21 +60,18 @@ def own_outcome_seen(patch: pytest.MonkeyPatch) -> None:
 
 
 def rate_of_the_book_from_the_future(patch: pytest.MonkeyPatch) -> None:
-    seen: list[Events] = []
+    def outcomes(self: Whole, at: Floats) -> dict[Horizon, Outcomes]:
+        known, bads = (np.full(at.size, float(kind.time.size)) for kind in (self.known, self.bads))
+        return dict.fromkeys(self.horizons, Outcomes(known, bads))
 
-    def book(events: Events, asked: Events) -> Book:
-        seen[:] = [events]
-        return _book(events, asked)
+    patch.setattr(Whole, "outcomes", outcomes)
 
-    def rates(memory: Any, tallies: Any, wanted: Any) -> Any:
-        told = seen[0].outcome[np.isfinite(seen[0].outcome)]
-        whole = tallies[""]
-        full = np.full(whole.absent.size, float(told.size)), np.full(whole.absent.size, float(told.sum()))
-        outcomes = dict.fromkeys(whole.outcomes, Outcomes(*full))
-        return _rates(memory, {**tallies, "": type(whole)(whole.facts, outcomes, whole.absent)}, wanted)
 
-    patch.setattr(Book, "of", book)
-    patch.setattr(build, "_rates", rates)
+def outcomes_of_the_book_on_their_own_day(patch: pytest.MonkeyPatch) -> None:
+    def before(self: Moments, at: Floats, horizons: Sequence[Horizon]) -> Iterator[Floats]:
+        return _before(self, np.floor(at) + 1.0, horizons)
+
+    patch.setattr(Moments, "before", before)
 
 
 PLANTS = (
@@ -81,6 +80,7 @@ PLANTS = (
     known_ignored,
     own_outcome_seen,
     rate_of_the_book_from_the_future,
+    outcomes_of_the_book_on_their_own_day,
 )
 
 

@@ -1,26 +1,36 @@
 """The facts of a whole table at once, each row as of its own moment: the engine that training uses.
 
-Needs all events and all asked rows in memory: about 200 bytes for each of them and each level.
+Needs all events and all asked rows in memory, and beside them, for each row, some 4 bytes per fact and 8 per rate.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from leanrisk.core.memory import PREFIX, Entity, Memory
+from leanrisk.core.memory import PREFIX, Entity, Fact, Memory
+from leanrisk.graph.blocks import Block, blocks
 from leanrisk.graph.events import Events
-from leanrisk.graph.facts import ALL, DECAYED, Horizon, fact_names, horizons, parents
+from leanrisk.graph.facts import ALL, DECAYED, Horizon, entity_fact_names, fact_names, horizons, parents
 from leanrisk.graph.links import build_link_facts
 from leanrisk.graph.smoothing import book_rate, smoothed
-from leanrisk.graph.tally import Book, Tally, outcomes, plain_facts
-from leanrisk.graph.timeline import Floats
+from leanrisk.graph.tally import Outcomes, Tally
+from leanrisk.graph.timeline import Floats, Places
+from leanrisk.graph.whole import Whole
 
 _MOST_THREADS = 4
+_CHUNK_ROWS = 1 << 14
+
+Columns = dict[str, npt.NDArray[np.float32]]
+Wanted = Mapping[str, tuple[Horizon, ...]]
 
 
 def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
@@ -29,32 +39,86 @@ def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
     Columns are those of `fact_names`. An entity that nobody has seen has counts of 0 and the coarser entity's rates; a
     row that names none has NaN counts and the coarser rates. `MemoryStore.lookup` gives the same, one row at a time.
     """
-    book = Book.of(events, asked)
-    levels = {level: entity for entity in memory.entities for level in entity.levels}
-    wanted = _wanted(memory)
-    tallies = _tallies(memory, levels, wanted, book)
-    rates = _rates(memory, tallies, wanted)
-    columns = _columns(memory, levels, tallies, rates)
+    facts = pl.DataFrame(_entity_facts(memory, events, asked))
     frames = [build_link_facts(memory, link, events, asked) for link in memory.links]
-    facts = pl.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
     return pl.concat([facts, *frames], how="horizontal").select(fact_names(memory))
 
 
-def _tallies(
-    memory: Memory, levels: Mapping[str, Entity], wanted: Mapping[str, tuple[Horizon, ...]], book: Book
-) -> dict[str, Tally]:
-    """Return the tallies of all levels and of the book (""); numpy sorts and searches on several threads at once."""
+def _entity_facts(memory: Memory, events: Events, asked: Events) -> Columns:
+    """Return the facts of all entities; numpy sorts and searches on several threads at once."""
+    build = _Build.of(memory, events, asked)
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        subjects = dict(zip(wanted, pool.map(book.subject, wanted), strict=True))
-        # Events and outcomes apart, so that even a memory of one entity keeps several threads busy.
-        plain = {level: pool.submit(plain_facts, memory, levels[level], subjects[level], book) for level in levels}
-        told = {
-            level: pool.submit(outcomes, subjects[level], book, wanted[level], memory.half_life) for level in wanted
+        whole = pool.submit(Whole.of, events, build.wanted[""], memory.half_life)
+        deque(pool.map(build.count, build.pieces()), maxlen=0)
+        columns = {name: np.empty(asked.rows, dtype=np.float32) for name in entity_fact_names(memory)}
+        chunks = (slice(first, first + _CHUNK_ROWS) for first in range(0, asked.rows, _CHUNK_ROWS))
+        deque(pool.map(partial(build.write, columns, whole.result()), chunks), maxlen=0)
+    return columns
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One build under way: what it reads, and the tallies, which blocks fill in and columns are written from."""
+
+    memory: Memory
+    events: Events
+    asked: Events
+    levels: Mapping[str, Entity]
+    wanted: Wanted
+    tallies: Mapping[str, Tally]
+
+    @classmethod
+    def of(cls, memory: Memory, events: Events, asked: Events) -> _Build:
+        wanted = _wanted(memory)
+        levels = {level: entity for entity in memory.entities for level in entity.levels}
+        tallies = {
+            level: Tally.empty(entity, memory, wanted[level], asked.keys[level]) for level, entity in levels.items()
         }
-        return {
-            level: Tally(plain[level].result() if level else {}, told[level].result(), subjects[level].absent)
-            for level in wanted
-        }
+        return cls(memory, events, asked, levels, wanted, tallies)
+
+    def pieces(self) -> Iterator[tuple[str, Places, Places]]:
+        """Yield a level, rows of the events and rows of the questions, block by block."""
+        for level in self.levels:
+            for told, questions in blocks(self.events.keys[level], self.asked.keys[level]):
+                yield level, told, questions
+
+    def count(self, piece: tuple[str, Places, Places]) -> None:
+        """Count the events of one block."""
+        level, told, questions = piece
+        block = Block.of(level, self.events, self.asked, told, questions)
+        self.tallies[level].count(self.levels[level], self.memory, block)
+
+    def write(self, columns: Columns, whole: Whole, rows: slice) -> None:
+        """Write the facts of these rows into the columns, once all blocks are counted."""
+        told = {level: tally.outcomes(rows) for level, tally in self.tallies.items()}
+        told[""] = whole.outcomes(self.asked.happened[rows])
+        rates = _rates(self.memory, told, self.wanted)
+        for level, entity in self.levels.items():
+            tally, where = self.tallies[level], f"{PREFIX}{level}."
+            for name in tally.facts:
+                columns[where + name][rows] = tally.fact(name, rows)
+            for horizon in horizons(entity, self.memory.windows):
+                columns[where + rate_name(horizon)][rows] = rates[level][horizon]
+            if Fact.RATE in entity.facts:
+                columns[f"{where}known"][rows] = np.where(tally.absent[rows], np.nan, told[level][ALL].known)
+
+
+def _rates(
+    memory: Memory, told: Mapping[str, Mapping[Horizon, Outcomes]], wanted: Wanted
+) -> dict[str, dict[Horizon, Floats]]:
+    rates: dict[str, dict[Horizon, Floats]] = {"": {}}
+    for horizon, own in told[""].items():
+        # All outcomes come first, and every other horizon of the book leans on them.
+        known = rates[""].get(ALL)
+        rates[""][horizon] = (
+            book_rate(own.bads, own.known) if known is None else smoothed(own.bads, own.known, known, memory.strength)
+        )
+    for level, above in parents(memory).items():
+        rates[level] = {}
+        for horizon in wanted[level]:
+            own = told[level][horizon]
+            rates[level][horizon] = smoothed(own.bads, own.known, rates[above][horizon], memory.strength)
+    return rates
 
 
 def _wanted(memory: Memory) -> dict[str, tuple[Horizon, ...]]:
@@ -71,44 +135,6 @@ def _wanted(memory: Memory) -> dict[str, tuple[Horizon, ...]]:
     if wanted[""]:
         wanted[""] = dict.fromkeys([ALL, *wanted[""]])
     return {level: tuple(found) for level, found in wanted.items()}
-
-
-def _rates(
-    memory: Memory, tallies: Mapping[str, Tally], wanted: Mapping[str, tuple[Horizon, ...]]
-) -> dict[str, dict[Horizon, Floats]]:
-    whole = tallies[""].outcomes
-    rates: dict[str, dict[Horizon, Floats]] = {"": {}}
-    for horizon, told in whole.items():
-        # All outcomes come first, and every other horizon of the book leans on them.
-        known = rates[""].get(ALL)
-        rates[""][horizon] = (
-            book_rate(told.bads, told.known)
-            if known is None
-            else smoothed(told.bads, told.known, known, memory.strength)
-        )
-    for level, above in parents(memory).items():
-        rates[level] = {}
-        for horizon in wanted[level]:
-            told = tallies[level].outcomes[horizon]
-            rates[level][horizon] = smoothed(told.bads, told.known, rates[above][horizon], memory.strength)
-    return rates
-
-
-def _columns(
-    memory: Memory,
-    levels: Mapping[str, Entity],
-    tallies: Mapping[str, Tally],
-    rates: Mapping[str, Mapping[Horizon, Floats]],
-) -> dict[str, Floats]:
-    columns: dict[str, Floats] = {}
-    for level, entity in levels.items():
-        told, where = tallies[level], f"{PREFIX}{level}."
-        columns |= {where + name: values for name, values in told.facts.items()}
-        for horizon in horizons(entity, memory.windows):
-            columns[where + rate_name(horizon)] = rates[level][horizon]
-        if ALL in told.outcomes:
-            columns[f"{where}known"] = np.where(told.absent, np.nan, told.outcomes[ALL].known)
-    return columns
 
 
 def rate_name(horizon: Horizon) -> str:

@@ -17,13 +17,18 @@ Horizon = str | float
 
 def fact_names(memory: Memory) -> tuple[str, ...]:
     """Return the column of every fact: entities in their order, each from fine to coarse, then links."""
-    named = [
+    linked = (name for link in memory.links for name in link_fact_names(link, memory.windows))
+    return (*entity_fact_names(memory), *linked)
+
+
+def entity_fact_names(memory: Memory) -> tuple[str, ...]:
+    """Return the columns of all entities' facts."""
+    return tuple(
         f"{PREFIX}{level}.{fact}"
         for entity in memory.entities
         for level in entity.levels
         for fact in level_facts(entity, memory.windows)
-    ]
-    return (*named, *(name for link in memory.links for name in link_fact_names(link, memory.windows)))
+    )
 
 
 def level_facts(entity: Entity, windows: tuple[float, ...]) -> tuple[str, ...]:

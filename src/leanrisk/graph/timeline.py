@@ -15,6 +15,9 @@ from leanrisk.graph.keys import MISSING_KEY, Keys
 CELLS = 8
 """Steps that a window is measured in: it holds what fell into the last `CELLS` steps, the one under way included."""
 
+_TABLE_SHARE = 4
+"""Entries for each number up to which a table is worth its memory."""
+
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
@@ -31,14 +34,16 @@ class Ranks:
     @classmethod
     def of(cls, happened: Floats, known: Floats, asked: Floats) -> Ranks:
         """Return the places of three arrays of times, infinity behind all others."""
-        times = np.concatenate([happened, known, asked])
+        same = asked is happened
+        times = np.concatenate([happened, known] if same else [happened, known, asked])
         order = np.argsort(times)
+        times = times[order]
         later = np.zeros(times.size, dtype=np.int64)
-        later[1:] = times[order][1:] > times[order][:-1]
+        later[1:] = times[1:] > times[:-1]
         place = np.empty(times.size, dtype=np.int64)
         place[order] = np.cumsum(later)
         first, second = happened.size, happened.size + known.size
-        return cls(place[:first], place[first:second], place[second:], times.size + 1)
+        return cls(place[:first], place[first:second], place[:first] if same else place[second:], times.size + 1)
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,6 @@ class Names:
             keys = keys[1:]
         number = number.astype(np.int64, copy=False)
         return cls(number[: events.size], number if asked is events else number[events.size :], keys.size)
-
-    @classmethod
-    def book(cls, events: int, asked: int) -> Names:
-        """Return the numbers of the one entity that all rows belong to."""
-        return cls(np.zeros(events, dtype=np.int64), np.zeros(asked, dtype=np.int64), 1)
 
 
 @dataclass(frozen=True)
@@ -124,37 +124,67 @@ class Timeline:
             return end
         least = min(int(own.min()), int(now.min()) - CELLS)
         size = max(int(own.max()), int(now.max())) - least + 2
-        begin = np.searchsorted(
-            self.code * size + (own - least), asked.code * size + (now - CELLS - least), side="right"
-        )
-        return np.minimum(np.maximum(begin, first), end)
+        left = Ladder.of(self.code * size + (own - least)).at(asked.code * size + (now - CELLS - least))
+        return np.minimum(np.maximum(left, first), end)
 
     def sums(self, name: str) -> Floats:
         """Return the running sum of a value, 0 first, so that a difference of two places is the sum between them."""
         return np.concatenate([[0.0], np.cumsum(self.values[name])])
 
     def decayed(self, values: Floats, half_life: float) -> Floats:
-        """Return the running sum of `values` within its entity, at each fact's own moment, halving every `half_life`.
-
-        By doubling (Hillis and Steele, 1986, "Data Parallel Algorithms"): each pass joins a fact's sum with that of
-        the facts before it, so no difference of large numbers is ever taken.
-        """
-        total = values.copy()
-        weight = np.zeros(total.shape)
-        gap = np.diff(self.time)
-        weight[1:] = np.where(self.code[1:] == self.code[:-1], np.exp2(-gap / half_life), 0.0)
-        longest = int(np.diff(self._starts).max(initial=0))
-        reach = 1
-        while reach < longest:
-            total[reach:] = total[reach:] + weight[reach:] * total[:-reach]
-            weight[reach:] = weight[reach:] * weight[:-reach]
-            weight[:reach] = 0.0
-            reach *= 2
-        return total
+        """Return the running sum of `values` within its entity at each fact's moment, halving every `half_life`."""
+        return fading(self.time, values, self.code[1:] == self.code[:-1], half_life)
 
     @cached_property
     def _starts(self) -> Places:
         return np.searchsorted(self.code, np.arange(self.count + 2), side="left").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """How many of some whole numbers, rising, are at or below another: by a table where they lie close together."""
+
+    numbers: Places
+    table: Places | None
+    least: int
+
+    @classmethod
+    def of(cls, numbers: Places) -> Ladder:
+        """Return the ladder of these numbers, which must rise."""
+        least = int(numbers[0]) if numbers.size else 0
+        size = int(numbers[-1]) - least + 1 if numbers.size else 0
+        if size > _TABLE_SHARE * numbers.size:
+            return cls(numbers, None, least)
+        table = np.zeros(size + 1, dtype=np.int64)
+        np.cumsum(np.bincount(numbers - least, minlength=size), out=table[1:])
+        return cls(numbers, table, least)
+
+    def at(self, asked: Places) -> Places:
+        """Return how many numbers are at or below each of `asked`."""
+        if self.table is None:
+            return np.searchsorted(self.numbers, asked, side="right")
+        return self.table[np.clip(asked - (self.least - 1), 0, self.table.size - 1)]
+
+
+def fading(times: Floats, values: Floats, joined: npt.NDArray[np.bool_], half_life: float) -> Floats:
+    """Return the running sum of `values` at each of `times`, halving every `half_life`; times rise within an entity.
+
+    `joined` (n - 1,) says whether a place belongs to the entity of the one before it. By doubling (Hillis and Steele,
+    1986, "Data Parallel Algorithms"): each pass joins a place's sum with that of the places before it, so no difference
+    of large numbers is ever taken.
+    """
+    total = values.copy()
+    weight = np.zeros(total.shape)
+    weight[1:] = np.where(joined, np.exp2(-np.diff(times) / half_life), 0.0)
+    breaks = np.flatnonzero(np.concatenate([[True], ~joined, [True]]))
+    longest = int(np.diff(breaks).max(initial=0))
+    reach = 1
+    while reach < longest:
+        total[reach:] = total[reach:] + weight[reach:] * total[:-reach]
+        weight[reach:] = weight[reach:] * weight[:-reach]
+        weight[:reach] = 0.0
+        reach *= 2
+    return total
 
 
 def steps(times: Floats, window: float) -> Places:
