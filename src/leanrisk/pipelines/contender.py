@@ -14,7 +14,7 @@ from leanrisk.core.config import configured
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import DataError, Fault
 from leanrisk.core.measurement import Cost
-from leanrisk.core.schema import is_fact
+from leanrisk.core.schema import Kind
 from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.folds import make_folds
@@ -51,11 +51,11 @@ class Contender:
     refit: Cost | None = None
 
     def seeing(self, rows: Dataset) -> Contender:
-        """Return the contender whose fits read all features of `rows`, where facts of a memory are among them.
+        """Return the contender whose fits read all features of `rows`, where those are others than its own.
 
         A model that was brought along cannot be fitted anew: small trees with fixed parameters are fitted in its place.
         """
-        if not any(map(is_fact, rows.features)):
+        if set(rows.schema.features_of(Kind.NUMERIC, Kind.DATE, Kind.CATEGORY)) == set(self.encoder.fields.names):
             return self
         encoder = Encoder.fit(rows, _READING)
         if self.params is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,7 @@ class StepRecord:
     after: Measurement | None
     cost: Cost | None
     gates: tuple[GateResult, ...] = ()
+    details: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as result.json holds it."""
@@ -58,6 +61,7 @@ class StepRecord:
             "after": None if self.after is None else self.after.to_dict(),
             "cost": None if self.cost is None else asdict(self.cost),
             "gates": [gate.to_dict() for gate in self.gates],
+            **({} if self.details is None else {"details": dict(self.details)}),
         }
 
 
@@ -163,7 +167,8 @@ class _Fold:
         rows = self.older.keeping(features)
         load = load_scorecard if self.beaten.model.kind == "scorecard" else load_gbdt
         model = load(place, reading_of(self.beaten.seeing(rows).encoder))
-        return replace(self.candidate, features=features, model=model, lineage=lineage, memory=self.job.memory)
+        memory = self.job.memory if step.technique == "memory" else self.candidate.memory
+        return replace(self.candidate, features=features, model=model, lineage=lineage, memory=memory)
 
     def _tried(self, step: Step, key: str) -> dict[str, Any]:
         before = self._measure(self.candidate)
@@ -180,7 +185,16 @@ class _Fold:
         kept, reason = accepted(results, self.job.recipe.gates)
         if kept and step.technique in _MUST_GAIN and not any(gate.lo > 0 for gate in results):
             kept, reason = False, f"No gain was shown: {reason}"
-        record = StepRecord(step.label, kept, reason, before, self._measure(after), phase.cost, results)
+        record = StepRecord(
+            step.label,
+            kept,
+            reason,
+            before,
+            self._measure(after),
+            phase.cost,
+            results,
+            after.details.get(step.technique),
+        )
         if kept:
             if isinstance(after.model, GraphModel | Gbdt | Scorecard):
                 after.model.save(self.job.checkpoint.place(key))
@@ -212,6 +226,7 @@ class _Fold:
             progress=self.job.progress,
             refit=lambda rows: self.beaten.seeing(rows).fitted(rows, seed=self.job.seed),
             memory=None if self.job.events is None else lambda: self.job.memory,
+            compare=partial(judge, config=self.job.recipe.gates, seed=self.job.seed),
         )
         return bench, self._rival
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,34 @@ _SILENT = Silent()
 
 Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
 """From raw rows to log-odds of bad (regression: values), float32 (rows,)."""
+
+
+class Judged(Protocol):
+    """A paired difference, after minus before, with the lower bound of a one-sided 95 % interval and its margin."""
+
+    @property
+    def name(self) -> str:
+        """The metric."""
+        ...
+
+    @property
+    def value(self) -> float:
+        """The estimate."""
+        ...
+
+    @property
+    def lo(self) -> float:
+        """The lower bound."""
+        ...
+
+    @property
+    def margin(self) -> float:
+        """The loss that is allowed, 0 or less."""
+        ...
+
+
+Compare = Callable[[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike], Sequence[Judged]]
+"""From outcomes, probabilities before and probabilities after, shape (rows,) each, to what a gate would say of them."""
 
 
 class Model(Protocol):
@@ -56,7 +84,7 @@ class Candidate:
     """What would be deployed at this point of the recipe: an immutable value that each technique replaces.
 
     `features` are the columns that the model may see, facts of a `memory` among them where there is one; `lineage`
-    names the techniques that made it, in order.
+    names the techniques that made it, in order. `details`: what each of them found, as plain values for the report.
     """
 
     features: tuple[str, ...]
@@ -64,6 +92,7 @@ class Candidate:
     precision: str = "fp32"
     lineage: tuple[str, ...] = ()
     memory: MemoryStore | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -110,8 +139,8 @@ class Bench:
 
     `measure` gives quality (on validation) and cost of a candidate with the very scorer that serves; techniques are
     measured through it, since they may not import the layers that know how. `refit` fits the incumbent anew, with its
-    fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from. Both are
-    None where a round has no such thing.
+    fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from; `compare`
+    says what the recipe's gates would make of two scores of the same rows. Each is None where a round has none.
     """
 
     train: Dataset
@@ -123,6 +152,7 @@ class Bench:
     progress: Progress = _SILENT
     refit: Callable[[Dataset], Model] | None = None
     memory: Callable[[], MemoryStore] | None = None
+    compare: Compare | None = None
 
 
 def unmeasured(candidate: Candidate) -> Measurement:

@@ -15,8 +15,9 @@ _HOMES = {
     "freeze": "leanrisk.techniques.freeze:Freeze",
     "lora": "leanrisk.techniques.lora:Lora",
     "memory": "leanrisk.techniques.memory:Remember",
+    "select": "leanrisk.techniques.select.technique:Select",
 }
-_UNTAUGHT = frozenset({"memory"})
+_UNTAUGHT = frozenset({"memory", "select"})
 
 
 def technique_names() -> tuple[str, ...]:

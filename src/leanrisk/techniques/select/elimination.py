@@ -1,0 +1,112 @@
+"""Recursive elimination: the columns that move the score least go first, a share of them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from leanrisk.core.progress import Progress
+from leanrisk.core.seeding import derived_seed, generator
+from leanrisk.models.folds import Fold
+from leanrisk.models.gbdt_attribution import Attribution, Forest, attribution
+
+Columns = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What sets of columns are compared on: rows as numbers, their outcomes, folds of them, and the newest rows apart.
+
+    `category`: positions of the columns that hold codes. `fixed`: positions that never go.
+    """
+
+    matrix: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.float32]
+    folds: Sequence[Fold]
+    category: frozenset[int]
+    fixed: frozenset[int]
+    forest: Forest
+    seed: int
+    weights: npt.NDArray[np.float32] | None = None
+
+    def attributed(self, columns: Columns, folds: Sequence[Fold] | None = None) -> Attribution:
+        """Return what the folds say of these columns, in their order."""
+        return attribution(
+            self.matrix[:, columns],
+            self.labels,
+            self.folds if folds is None else folds,
+            category=[place for place, column in enumerate(columns.tolist()) if column in self.category],
+            seed=self.seed,
+            forest=self.forest,
+            weights=self.weights,
+        )
+
+
+@dataclass(frozen=True)
+class Round:
+    """A set of columns (positions, ascending) and what the folds say of it."""
+
+    columns: Columns
+    found: Attribution
+
+
+def eliminated(ground: Ground, columns: Columns, *, share: float, least: int, progress: Progress) -> list[Round]:
+    """Return the rounds from all `columns` down to `least`; each drops a `share` of what can go, one at least."""
+    rounds: list[Round] = []
+    with progress.track("eliminating features", total=_rounds(columns.size, least, share)) as advance:
+        while True:
+            found = ground.attributed(columns)
+            rounds.append(Round(columns, found))
+            advance(1)
+            left = survivors(ground, columns, found, share=share, least=least)
+            if left.size == columns.size:
+                return rounds
+            columns = left
+
+
+def survivors(ground: Ground, columns: Columns, found: Attribution, *, share: float, least: int) -> Columns:
+    """Return the columns without the `share` of them that moves the score least; never fewer than `least`."""
+    free = np.array([column not in ground.fixed for column in columns.tolist()], dtype=np.bool_)
+    # A column that no tree used says nothing: all of them go at once.
+    silent = int((free & (found.importance == 0)).sum())
+    drop = min(max(1, silent, int(share * columns.size)), int(free.sum()), columns.size - least)
+    if drop <= 0:
+        return columns
+    order = np.argsort(np.where(free, found.importance, np.inf), kind="stable")
+    return np.sort(columns[order[drop:]])
+
+
+def kept_share(ground: Ground, columns: Columns, *, count: int, repeats: int, progress: Progress) -> dict[int, float]:
+    """Return for each column how often elimination down to `count` columns keeps it, over bootstraps of the rows.
+
+    Each bootstrap fits on rows drawn with replacement and reads attributions on those that were not drawn.
+    """
+    rng = generator(ground.seed, "select", "bootstrap")
+    votes = dict.fromkeys(columns.tolist(), 0)
+    size = ground.labels.size
+    with progress.track("repeating the selection", total=repeats) as advance:
+        for repeat in range(repeats):
+            counts = np.bincount(rng.integers(size, size=size), minlength=size).astype(np.float32)
+            weights = counts if ground.weights is None else counts * ground.weights
+            fold = Fold(np.flatnonzero(counts), np.flatnonzero(counts == 0))
+            seed = derived_seed(ground.seed, "select", str(repeat))
+            some = replace(ground, folds=[fold], seed=seed, weights=weights)
+            left = columns
+            while left.size > count:
+                share = min(0.5, 1 - count / left.size)
+                left = survivors(some, left, some.attributed(left), share=share, least=count)
+            for column in left.tolist():
+                votes[column] += 1
+            advance(1)
+    return {column: held / repeats for column, held in votes.items()}
+
+
+def _rounds(size: int, least: int, share: float) -> int:
+    count = 1
+    while size > least:
+        size -= max(1, min(int(share * size), size - least))
+        count += 1
+    return count
