@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,14 +94,16 @@ class Judge:
         return ks(labels, margins[self.newest]) if 0 < labels.sum() < labels.size else None
 
 
-def cheapest(points: Iterable[Point]) -> Point | None:
-    """Return the cheapest proven point; where there is none but the dearest, the cheapest within; None without any."""
-    listed = list(points)
-    proven = [point for point in listed if point.proven]
-    most = max((point.basket.features for point in listed), default=0)
-    if all(point.basket.features == most for point in proven):
-        proven = [point for point in listed if point.within]
-    return min(proven, key=lambda point: point.basket.order, default=None)
+def cheapest(points: Sequence[Point]) -> Point | None:
+    """Return the cheapest proven point of `points`, largest set first; where only the largest is, the cheapest within.
+
+    A set counts only where the next larger one is within its margins too: of many sets some look good by luck, and one
+    that does so below a set that fails is most likely of these. None without any.
+    """
+    steady = [point for place, point in enumerate(points) if place == 0 or (point.within and points[place - 1].within)]
+    proven = [point for point in steady if point.proven]
+    chosen = proven if len(proven) > 1 else steady
+    return min((point for point in chosen if point.within), key=lambda point: point.basket.order, default=None)
 
 
 def _probability(margins: Floats) -> Floats:

@@ -101,7 +101,7 @@ def kept_share(ground: Ground, columns: Columns, *, count: int, repeats: int, pr
             for column in left.tolist():
                 votes[column] += 1
             advance(1)
-    return {column: held / repeats for column, held in votes.items()}
+    return {column: held / repeats for column, held in votes.items()} if repeats else {}
 
 
 def _rounds(size: int, least: int, share: float) -> int:
