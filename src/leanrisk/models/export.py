@@ -11,7 +11,9 @@ from leanrisk.models.calibration import Calibration, Ramps
 from leanrisk.models.graph_body import add_body
 from leanrisk.models.graph_builder import GraphBuilder
 from leanrisk.models.graph_front import FrontEnd
+from leanrisk.models.graph_weights import GraphWeights
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.models.quantization import Quantization
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import predict_logits
 
@@ -19,16 +21,20 @@ TOLERANCE = 1e-5
 """Largest difference between the network's and the graph's probability (in regression: relative to the scale)."""
 
 
-def export_graph(network: RiskTransformer, fields: Fields, calibration: Calibration) -> bytes:
+def export_graph(
+    network: RiskTransformer, fields: Fields, calibration: Calibration, plan: Quantization | None = None
+) -> bytes:
     """Return the serialised graph, raw numbers in and final numbers out.
 
     Inputs: `numeric` float32 (rows, F) and `category` int64 (rows, C); outputs: `logit` and `probability`, (rows,). An
     input that the fields do not need is left out. Calibration is inside: `probability` is final (in regression it is
-    the value in the target's own unit).
+    the value in the target's own unit). With a `plan` its parts are written as int8 codes; the network holds the
+    weights that were taught.
     """
-    graph = GraphBuilder()
-    front = FrontEnd(fields, network.table.weight.detach().cpu().float().numpy(), tuple(network.config.lookup_tokens))
-    logit = add_body(graph, network, front.add_to(graph))
+    graph = GraphBuilder(packed=plan is not None)
+    table = network.table.weight.detach().cpu().float().numpy()
+    front = FrontEnd(fields, table, tuple(network.config.lookup_tokens), plan)
+    logit = add_body(GraphWeights(graph, network, plan), front.add_to(graph))
     graph.rename(_first_lane(graph, logit), "logit")
     graph.rename(_first_lane(graph, _calibrated(graph, calibration, logit)), "probability")
     inputs = {

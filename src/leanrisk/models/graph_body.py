@@ -4,59 +4,61 @@ from __future__ import annotations
 
 from typing import cast
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from leanrisk.models.graph_builder import GraphBuilder
-from leanrisk.models.risk_transformer import Attention, Block, MemberLinear, MlpBody, RiskTransformer, TransformerBody
+from leanrisk.models.graph_weights import GraphWeights, array_of
+from leanrisk.models.risk_transformer import Attention, Block, MemberLinear, MlpBody, TransformerBody
 
 LANES = 4
 """Copies of the logit side by side. A kernel works on four numbers at once and rounds a remainder otherwise; with whole
 groups of four for any number of rows, a row has the same bits alone as in a batch."""
 
 
-def add_body(graph: GraphBuilder, network: RiskTransformer, tokens: str) -> str:
+def add_body(weights: GraphWeights, tokens: str) -> str:
     """Add body and head for tokens (rows, tokens, width + 1); return the logit (rows, LANES), equal in every lane."""
+    graph, network = weights.graph, weights.network
     width = network.config.width
     deep, wide = graph.ops("Split", tokens, graph.constant([width, 1]), results=2, axis=2)
     first_order = graph.op("ReduceSum", wide, graph.constant([1]), keepdims=0)
     body = network.body
-    state = _mlp(graph, body, deep) if isinstance(body, MlpBody) else _transformer(graph, body, deep)
-    weight, bias = _array(network.head.weight), _array(network.head.bias)
-    members = graph.op("MatMul", state, graph.constant(np.repeat(weight, LANES, axis=2)))
-    members = graph.op("Add", members, graph.constant(bias))
+    state = _mlp(weights, body, deep) if isinstance(body, MlpBody) else _transformer(weights, body, deep)
+    members = weights.members(network.head, state, lanes=LANES)
     mean = graph.op("ReduceMean", members, graph.constant([0]), keepdims=0)
     return graph.op("Add", mean, first_order)
 
 
-def _mlp(graph: GraphBuilder, body: MlpBody, tokens: str) -> str:
+def _mlp(weights: GraphWeights, body: MlpBody, tokens: str) -> str:
+    graph = weights.graph
     inputs = int(body.norm.normalized_shape[0])
     state = _norm(graph, body.norm, graph.op("Reshape", tokens, graph.constant([0, inputs])))
     for layer in body.layers:
-        state = graph.op("Relu", _member_linear(graph, cast(MemberLinear, layer), state))
+        state = graph.op("Relu", weights.members(cast(MemberLinear, layer), state))
     return state
 
 
-def _transformer(graph: GraphBuilder, body: TransformerBody, tokens: str) -> str:
-    state = graph.op("Add", tokens, graph.constant(_array(body.position)))
+def _transformer(weights: GraphWeights, body: TransformerBody, tokens: str) -> str:
+    graph = weights.graph
+    state = graph.op("Add", tokens, graph.constant(array_of(body.position)))
     for block in body.blocks:
-        state = _block(graph, cast(Block, block), state)
+        state = _block(weights, cast(Block, block), state)
     return _norm(graph, body.norm, graph.op("ReduceMean", state, graph.constant([1]), keepdims=0))
 
 
-def _block(graph: GraphBuilder, block: Block, state: str) -> str:
-    mixed = _attention(graph, block.attention, _norm(graph, block.attention_norm, state))
-    state = graph.op("Add", state, _linear(graph, block.attention.dense, mixed))
-    inner = graph.op("Relu", _linear(graph, block.mlp_up, _norm(graph, block.mlp_norm, state)))
-    return graph.op("Add", state, _linear(graph, block.mlp_down, inner))
+def _block(weights: GraphWeights, block: Block, state: str) -> str:
+    graph = weights.graph
+    mixed = _attention(weights, block.attention, _norm(graph, block.attention_norm, state))
+    state = graph.op("Add", state, weights.linear(block.attention.dense, mixed))
+    inner = graph.op("Relu", weights.linear(block.mlp_up, _norm(graph, block.mlp_norm, state)))
+    return graph.op("Add", state, weights.linear(block.mlp_down, inner))
 
 
-def _attention(graph: GraphBuilder, attention: Attention, state: str) -> str:
+def _attention(weights: GraphWeights, attention: Attention, state: str) -> str:
+    graph = weights.graph
     # The standard `Attention` operator refuses a batch of zero rows, so attention is spelled out.
     width = attention.dense.in_features
     heads, depth = attention.heads, width // attention.heads
-    projected = _linear(graph, attention.query_key_value, state)
+    projected = weights.linear(attention.query_key_value, state)
     split = graph.op("Reshape", projected, graph.constant([0, 0, 3 * heads, depth]))
     split = graph.op("Transpose", split, perm=[0, 2, 1, 3])
     query, key, value = graph.ops("Split", split, results=3, axis=1, num_outputs=3)
@@ -67,19 +69,5 @@ def _attention(graph: GraphBuilder, attention: Attention, state: str) -> str:
 
 
 def _norm(graph: GraphBuilder, norm: nn.LayerNorm, state: str) -> str:
-    scale, shift = graph.constant(_array(norm.weight)), graph.constant(_array(norm.bias))
+    scale, shift = graph.constant(array_of(norm.weight)), graph.constant(array_of(norm.bias))
     return graph.op("LayerNormalization", state, scale, shift, axis=-1, epsilon=norm.eps)
-
-
-def _linear(graph: GraphBuilder, layer: nn.Linear, state: str) -> str:
-    product = graph.op("MatMul", state, graph.constant(_array(layer.weight).T))
-    return graph.op("Add", product, graph.constant(_array(layer.bias)))
-
-
-def _member_linear(graph: GraphBuilder, layer: MemberLinear, state: str) -> str:
-    product = graph.op("MatMul", state, graph.constant(_array(layer.weight)))
-    return graph.op("Add", product, graph.constant(_array(layer.bias)))
-
-
-def _array(parameter: object) -> npt.NDArray[np.float32]:
-    return np.asarray(parameter.detach().cpu().numpy(), dtype=np.float32)  # type: ignore[attr-defined]

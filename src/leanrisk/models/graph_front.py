@@ -11,17 +11,23 @@ from onnx import TensorProto
 
 from leanrisk.core.inputs import Fields, NumericField, TableLayout
 from leanrisk.models.graph_builder import GraphBuilder
+from leanrisk.models.quantization import TABLE, Quantization, TableSteps, codes_of, row_owners
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """What the front end reads: the fields, the table (rows, width + 1) and the token of each look-up."""
+    """What the front end reads: the fields, the table (rows, width + 1) and the token of each look-up.
+
+    With a `plan` what follows from other constants is left out of the file, and worked out when the graph is loaded;
+    the table is int8 if the plan says so.
+    """
 
     fields: Fields
     table: Floats
     lookup_tokens: tuple[int, ...]
+    plan: Quantization | None = None
 
     @property
     def tokens(self) -> int:
@@ -30,22 +36,24 @@ class FrontEnd:
 
     def add_to(self, graph: GraphBuilder) -> str:
         """Add the front end for the graph inputs `numeric` and `category`; return tokens (rows, tokens, width + 1)."""
+        table = _Table.of(graph, self.table, TableLayout.of(self.fields).runs, self.plan)
         parts = []
         if self.fields.numeric:
-            parts.append(self._numbers(graph))
+            parts.append(self._numbers(graph, table))
         if self.fields.category:
-            parts.append(self._categories(graph))
-        return parts[0] if len(parts) == 1 else graph.op("Add", *parts)
+            parts.append(self._categories(graph, table))
+        tokens = parts[0] if len(parts) == 1 else graph.op("Add", *parts)
+        return tokens if table.columns is None else graph.op("Mul", tokens, table.columns)
 
-    def _numbers(self, graph: GraphBuilder) -> str:
-        knot, special, code_row = _knots(graph, self.fields.numeric)
+    def _numbers(self, graph: GraphBuilder, table: _Table) -> str:
+        edges = _Edges.of(graph, self.fields.numeric, packed=self.plan is not None)
+        knot, special, code_row = _knots(graph, self.fields.numeric, edges)
         fields = self.fields.numeric
         hop = _hop(fields)
         steps = np.arange(len(fields), dtype=np.float32) * hop**2
         flat = _integers(graph, graph.op("Add", knot, graph.constant(steps)))
-        floors, inverses = _intervals(fields, hop)
-        over = graph.op("Sub", "numeric", graph.op("Gather", graph.constant(floors), flat))
-        share = graph.op("Mul", over, graph.op("Gather", graph.constant(inverses), flat))
+        over = graph.op("Sub", "numeric", graph.op("Gather", edges.floors, flat))
+        share = graph.op("Mul", over, graph.op("Gather", edges.inverses, flat))
         zero, one = graph.number(0.0), graph.number(1.0)
         share = graph.op("Min", graph.op("Max", share, zero), one)
         # A special value reads its own row alone: share 0, and the upper look-up repeats the lower one.
@@ -57,54 +65,113 @@ class FrontEnd:
         upper = graph.op("Add", lower, _integers(graph, graph.op("Not", special)))
         index = graph.op("Concat", lower, upper, axis=1)
         weight = graph.op("Concat", graph.op("Sub", one, share), share, axis=1)
-        return self._weighted_sum(graph, index, weight)
+        return self._weighted_sum(graph, index, weight, table)
 
-    def _weighted_sum(self, graph: GraphBuilder, index: str, weight: str) -> str:
+    def _weighted_sum(self, graph: GraphBuilder, index: str, weight: str, table: _Table) -> str:
         count = len(self.fields.numeric)
         owner = np.array(self.lookup_tokens[: 2 * count : 2])
         places, present = _padded(np.concatenate([owner, owner]), self.tokens)
         depth, width = present.shape[1], self.table.shape[1]
         where = graph.op("Gather", index, graph.constant(places), axis=1)
         share = graph.op("Gather", weight, graph.constant(places), axis=1)
-        if not present.all():
-            share = graph.op("Mul", share, graph.constant(present.ravel()))
+        shares = present.ravel() * np.tile(table.factors[:count], 2)[places]
+        if not (shares == 1).all():
+            share = graph.op("Mul", share, graph.constant(shares))
         share = graph.op("Reshape", share, graph.constant([0, self.tokens, 1, depth]))
-        read = graph.op("Gather", graph.constant(self.table, name="table"), where)
+        read = table.read(graph, where)
         read = graph.op("Reshape", read, graph.constant([0, self.tokens, depth, width]))
         return graph.op("Squeeze", graph.op("MatMul", share, read), graph.constant([2]))
 
-    def _categories(self, graph: GraphBuilder) -> str:
+    def _categories(self, graph: GraphBuilder, table: _Table) -> str:
         numbers = len(self.fields.numeric)
         owner = np.array(self.lookup_tokens[2 * numbers :])
         places, present = _padded(owner, self.tokens)
         starts = np.array(TableLayout.of(self.fields).starts[numbers:], dtype=np.int64)
         index = graph.op("Add", "category", graph.constant(starts))
         where = graph.op("Gather", index, graph.constant(places), axis=1)
-        read = graph.op("Gather", graph.constant(self.table, name="table"), where)
-        if not present.all():
-            read = graph.op("Mul", read, graph.constant(present.reshape(-1, 1)))
+        read = table.read(graph, where)
+        shares = present.ravel() * table.factors[numbers:][places]
+        if not (shares == 1).all():
+            read = graph.op("Mul", read, graph.constant(shares.reshape(-1, 1)))
         depth, width = present.shape[1], self.table.shape[1]
         read = graph.op("Reshape", read, graph.constant([0, self.tokens, depth, width]))
         return graph.op("ReduceSum", read, graph.constant([2]), keepdims=0)
 
 
-def _knots(graph: GraphBuilder, fields: tuple[NumericField, ...]) -> tuple[str, str, str]:
+@dataclass(frozen=True)
+class _Table:
+    """Name of the table (rows, width + 1), and what its numbers are multiplied with to mean what they say.
+
+    `factors` (fields,): for each field's rows; `columns`: name of the factors of the columns, None where they are in.
+    """
+
+    name: str
+    factors: Floats
+    columns: str | None = None
+    codes: bool = False
+
+    @classmethod
+    def of(
+        cls, graph: GraphBuilder, table: Floats, runs: tuple[tuple[int, int], ...], plan: Quantization | None
+    ) -> _Table:
+        if plan is None or TABLE not in plan.parts:
+            return cls(graph.constant(table, name="table"), np.ones(len(runs), dtype=np.float32))
+        steps = TableSteps.of(table, row_owners(runs, len(table)))
+        codes = graph.constant(codes_of(table, steps.whole), name="table")
+        columns = graph.constant(steps.columns)
+        if plan.arithmetic != "unpacked":
+            return cls(codes, steps.fields, columns, codes=True)
+        return cls(graph.op("Mul", graph.op("Cast", codes, to=TensorProto.FLOAT), columns), steps.fields)
+
+    def read(self, graph: GraphBuilder, where: str) -> str:
+        """Add the look-up of these rows, as float32."""
+        read = graph.op("Gather", self.name, where)
+        return graph.op("Cast", read, to=TensorProto.FLOAT) if self.codes else read
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """Names of the edges of all fields: in blocks (blocks, hop), the first of each block (fields, hop), and flat."""
+
+    blocks: str
+    firsts: str
+    floors: str
+    inverses: str
+
+    @classmethod
+    def of(cls, graph: GraphBuilder, fields: tuple[NumericField, ...], *, packed: bool) -> _Edges:
+        hop = _hop(fields)
+        edges = np.full((len(fields), hop**2), np.inf, dtype=np.float32)
+        for place, entry in enumerate(fields):
+            edges[place, : len(entry.edges)] = entry.edges
+        blocks = graph.constant(edges.reshape(-1, hop))
+        if not packed:
+            floors, inverses = _intervals(fields, hop)
+            return cls(blocks, graph.constant(edges[:, ::hop]), graph.constant(floors), graph.constant(inverses))
+        # Constants of constants: whoever loads the graph works them out once. Behind a field's last edge stands
+        # infinity, whose places nobody reads.
+        split = graph.op("Reshape", blocks, graph.constant([len(fields), hop, hop]))
+        firsts = graph.op("Gather", split, graph.constant(np.array(0, dtype=np.int64)), axis=2)
+        floors = graph.op("Reshape", blocks, graph.constant([-1]))
+        lower = graph.op("Slice", floors, graph.constant([0]), graph.constant([edges.size - 1]))
+        upper = graph.op("Slice", floors, graph.constant([1]), graph.constant([edges.size]))
+        return cls(blocks, firsts, floors, graph.op("Div", graph.number(1.0), graph.op("Sub", upper, lower)))
+
+
+def _knots(graph: GraphBuilder, fields: tuple[NumericField, ...], edges: _Edges) -> tuple[str, str, str]:
     """Add the search for each number's knot; return (knot, special, row of the special value).
 
     The search takes two hops over about the square root of the number of edges each: a comparison with every edge would
     move seven times the memory per row.
     """
     hop = _hop(fields)
-    edges = np.full((len(fields), hop**2), np.inf, dtype=np.float32)
-    for place, entry in enumerate(fields):
-        edges[place, : len(entry.edges)] = entry.edges
     value = graph.op("Unsqueeze", "numeric", graph.constant([2]))
     zero, one = graph.number(0.0), graph.number(1.0)
-    reached = _count(graph, graph.op("GreaterOrEqual", value, graph.constant(edges[:, ::hop])))
+    reached = _count(graph, graph.op("GreaterOrEqual", value, edges.firsts))
     block = graph.op("Max", graph.op("Sub", reached, one), zero)
     steps = np.arange(len(fields), dtype=np.float32) * hop
     place_of_block = _integers(graph, graph.op("Add", block, graph.constant(steps)))
-    near = graph.op("Gather", graph.constant(edges.reshape(-1, hop)), place_of_block)
+    near = graph.op("Gather", edges.blocks, place_of_block)
     within = _count(graph, graph.op("GreaterOrEqual", value, near))
     # `within` counts the block's own first edge, which is what "minus one" takes off again.
     knot = graph.op("Add", graph.op("Mul", block, graph.number(hop)), graph.op("Sub", within, one))

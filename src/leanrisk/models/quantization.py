@@ -1,0 +1,139 @@
+"""Which parts of a network are int8 and how their numbers are rounded: symmetric, one step for each output channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from leanrisk.core.errors import ModelError
+
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int8]
+Arithmetic = Literal["unpacked", "int8", "dynamic"]
+
+LARGEST = 127
+"""Codes lie in -127..127: without -128 the range is symmetric, so that zero is exact and no offset is needed."""
+TABLE = "table"
+_HALF_LEAST, _HALF_MOST = 6.2e-5, 65_000.0
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """The `parts` (names of the network's modules) whose weights are int8 codes, and how the graph reckons with them.
+
+    `arithmetic` "unpacked": codes are on disk, and the runtime turns them into float32 once, when it loads the graph.
+    "int8": the inputs of dense layers are rounded too, each by its fixed step in `steps` (part -> step), and the
+    products are sums of whole numbers. "dynamic": as before, but with a step worked out anew from the rows of each
+    call, so that a row's score depends on its company: a control, never shipped. `route` says how the weights came
+    about ("static", "qat" or "dynamic"), `settings` how to quantize again after a later teaching.
+    """
+
+    parts: tuple[str, ...]
+    arithmetic: Arithmetic = "unpacked"
+    steps: Mapping[str, float] = field(default_factory=dict)
+    route: str = "static"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.arithmetic not in get_args(Arithmetic):
+            known = ", ".join(get_args(Arithmetic))
+            raise ModelError(f"A quantization's arithmetic is one of {known}: it is {self.arithmetic!r}. Choose one.")
+        dense = {part for part in self.parts if part != TABLE}
+        if self.arithmetic == "int8" and set(self.steps) != dense:
+            raise ModelError(
+                f"Every dense int8 part needs the step of its inputs: {', '.join(sorted(dense ^ set(self.steps)))} has "
+                "none, or is no part. Calibrate the network again."
+            )
+        wrong = [part for part, step in self.steps.items() if not (math.isfinite(step) and step > 0)]
+        if wrong:
+            raise ModelError(f"A step must be a positive number: that of '{wrong[0]}' is {self.steps[wrong[0]]}.")
+
+    def step(self, part: str) -> float | None:
+        """Return the step of a part's inputs where they are rounded by a fixed one, else None."""
+        return self.steps[part] if self.arithmetic == "int8" and part in self.steps else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values that `from_dict` reads back."""
+        return {
+            "parts": list(self.parts),
+            "arithmetic": self.arithmetic,
+            "steps": dict(self.steps),
+            "route": self.route,
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Quantization:
+        """Return what `to_dict` wrote; raises `ModelError` where it is damaged."""
+        try:
+            return cls(
+                tuple(map(str, values["parts"])),
+                values["arithmetic"],
+                {str(part): float(step) for part, step in values["steps"].items()},
+                str(values["route"]),
+                dict(values["settings"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"A quantization must be whole: it is not ({error!r}). Quantize again.") from error
+
+
+def channel_steps(weight: Floats, axis: int | None) -> Floats:
+    """Return the step of each output channel, of `weight`'s shape with 1 along the input `axis`.
+
+    The largest weight of a channel becomes `LARGEST`. With no axis there is one step for all. A channel of zeros has
+    the step 1.
+    """
+    largest = np.abs(weight).max(axis=axis, keepdims=True, initial=0.0)
+    return in_half(np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1.0)).astype(np.float32))
+
+
+def in_half(values: Floats) -> Floats:
+    """Return float32 numbers rounded to what 16 bits hold, where that is as exact as 11 binary digits; others stay."""
+    size = np.abs(values)
+    fits = (size == 0) | ((size >= _HALF_LEAST) & (size <= _HALF_MOST))
+    with np.errstate(over="ignore"):
+        return np.where(fits, values.astype(np.float16).astype(np.float32), values)
+
+
+@dataclass(frozen=True)
+class TableSteps:
+    """The steps of a field table: that of a row and column is `fields[field of the row] * columns[column]`.
+
+    Two short vectors hold what a step for each field and column would take as many numbers for as the table's own rows.
+    """
+
+    fields: Floats
+    columns: Floats
+    owner: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: Floats, owner: npt.NDArray[np.int64]) -> TableSteps:
+        """Return steps that no number of the table (rows, columns) exceeds; `owner` (rows,) is each row's field and never falls."""
+        starts = np.searchsorted(owner, np.arange(int(owner.max(initial=-1)) + 1))
+        largest = np.maximum.reduceat(np.abs(table), starts, axis=0)
+        columns = np.sqrt(np.mean(largest.astype(np.float64) ** 2, axis=0)).astype(np.float32)
+        columns = in_half(np.where(columns > 0, columns, np.float32(1.0)))
+        fields = (largest / columns).max(axis=1, initial=0.0)
+        fields = np.where(fields > 0, fields, np.float32(1.0)) / np.float32(LARGEST)
+        return cls(in_half(fields.astype(np.float32)), columns, owner)
+
+    @property
+    def whole(self) -> Floats:
+        """The step of every number of the table, (rows, columns)."""
+        return np.asarray(self.fields[self.owner][:, None] * self.columns)
+
+
+def codes_of(weight: Floats, steps: Floats) -> Codes:
+    """Return the int8 codes of `weight`: the nearest whole number of steps, even where two are as near."""
+    return np.clip(np.rint(weight / steps), -LARGEST, LARGEST).astype(np.int8)
+
+
+def row_owners(runs: tuple[tuple[int, int], ...], rows: int) -> npt.NDArray[np.int64]:
+    """Return the field of each row of a table, (rows,), from its `runs` (see `FieldTable`); one field without them."""
+    sizes = [single + knots for single, knots in runs] or [rows]
+    return np.repeat(np.arange(len(sizes)), sizes)
