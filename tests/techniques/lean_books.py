@@ -25,10 +25,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "distill": {"training": {"epochs": 3, "batch": 64, "threads": 1}, "classroom": {"copies": 1}},
     "freeze": {"training": {"epochs": 1, "batch": 64, "threads": 1}, "classroom": {"copies": 1}},
     "lora": {"training": {"epochs": 1, "batch": 64, "threads": 1}, "classroom": {"copies": 1}},
+    "quantize": {
+        "route": "qat",
+        "arithmetic": "unpacked",
+        "training": {"epochs": 1, "batch": 64, "threads": 1},
+        "classroom": {"copies": 1},
+    },
 }
 """Settings that make each technique quick; one that is quick by default needs none."""
 
-FROM_LEAN = {"freeze": "tiny", "lora": "tiny"}
+FROM_LEAN = {"freeze": "tiny", "lora": "tiny", "quantize": "swift"}
 """Techniques that start from a lean model, and the preset that it has here; the others start from the incumbent."""
 
 FEATURES = ("income", "age", "opened", "sector", "region")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.dataset import Dataset, level_text
-from leanrisk.core.errors import ConfigError, DataError, Fault
+from leanrisk.core.errors import ConfigError, DataError, Fault, ModelError
 from leanrisk.core.inputs import (
     FIRST_LEVEL,
     MISSING,
@@ -145,6 +145,11 @@ class Encoder:
         float32 throughout, in the same order of operations as the graph; see `features.knots` for the formula.
         """
         fields, layout = self.fields, self.layout
+        if any(not entry.edges for entry in fields.numeric):
+            raise ModelError(
+                "Look-ups need the edges of every field: this encoder came with a packed graph, which keeps them. Use "
+                "the encoder of the bundle's training folder."
+            )
         pairs = 2 * len(fields.numeric)
         index = np.empty((inputs.rows, pairs + len(fields.category)), dtype=np.int32)
         weight = np.empty(index.shape, dtype=np.float32)
@@ -160,6 +165,11 @@ class Encoder:
         index[:, pairs:] = inputs.category + np.array(layout.starts[len(fields.numeric) :], dtype=np.int64)
         weight[:, pairs:] = 1.0
         return Lookups(index, weight)
+
+    def without_edges(self) -> Encoder:
+        """Return the encoder as a graph needs it that holds the edges: it gives `Inputs`, but no `Lookups`."""
+        numeric = tuple(replace(entry, edges=()) for entry in self.fields.numeric)
+        return replace(self, fields=Fields(numeric, self.fields.category))
 
     @cached_property
     def layout(self) -> TableLayout:

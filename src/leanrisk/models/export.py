@@ -8,6 +8,7 @@ from onnx import TensorProto
 from leanrisk.core.errors import ModelError
 from leanrisk.core.inputs import Fields, Inputs, Lookups
 from leanrisk.models.calibration import Calibration, Ramps
+from leanrisk.models.fake_quant import rounded_copy
 from leanrisk.models.graph_body import add_body
 from leanrisk.models.graph_builder import GraphBuilder
 from leanrisk.models.graph_front import FrontEnd
@@ -19,6 +20,10 @@ from leanrisk.models.training import predict_logits
 
 TOLERANCE = 1e-5
 """Largest difference between the network's and the graph's probability (in regression: relative to the scale)."""
+
+TOLERANCE_OF_CODES = 0.05
+"""The same where inputs of layers are rounded: the most that a few inputs on the other side of a code were seen to do
+was 0.02, on networks of random weights."""
 
 
 def export_graph(
@@ -50,22 +55,33 @@ def export_graph(
 
 
 def check_parity(
-    graph: bytes, network: RiskTransformer, calibration: Calibration, inputs: Inputs, lookups: Lookups
+    graph: bytes,
+    network: RiskTransformer,
+    calibration: Calibration,
+    inputs: Inputs,
+    lookups: Lookups,
+    plan: Quantization | None = None,
 ) -> float:
     """Return the largest difference between graph and network on these rows, empty and one-row batches included.
 
-    Raises `ModelError` above `TOLERANCE`: a graph that answers otherwise than the network it came from never ships.
+    With a `plan` the network answers by its codes. Raises `ModelError` above `TOLERANCE`: a graph that answers
+    otherwise than the network it came from never ships. Where inputs of layers are rounded, one that lies between two
+    codes may fall to either side by its last bit: there the middle of the differences must be within `TOLERANCE`, and
+    each within `TOLERANCE_OF_CODES`.
     """
     session = GraphSession(graph)
     session.probability(inputs.take(slice(0, 0)))
-    expected = calibration.apply(predict_logits(network, lookups))
+    expected = calibration.apply(predict_logits(network if plan is None else rounded_copy(network, plan), lookups))
     scale = 1.0 if calibration.link == "sigmoid" else max(1.0, abs(calibration.slope))
     whole = np.abs(session.probability(inputs) - expected)
     first = np.abs(session.probability(inputs.take(slice(0, 1))) - expected[:1])
     worst = float(max(whole.max(initial=0.0), first.max(initial=0.0))) / scale
-    if not worst <= TOLERANCE:
+    exact = plan is None or plan.arithmetic == "unpacked"
+    most = TOLERANCE if exact else TOLERANCE_OF_CODES
+    middle = float(np.median(whole)) / scale if whole.size else 0.0
+    if not (worst <= most and middle <= TOLERANCE):
         raise ModelError(
-            f"The exported graph must agree with the network within {TOLERANCE}: it differs by {worst:.2e}. "
+            f"The exported graph must agree with the network within {most}: it differs by {worst:.2e}. "
             "Report this as a defect; nothing was written."
         )
     return worst

@@ -39,19 +39,19 @@ class _Nearest(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor, steps: Tensor) -> Tensor:
+    def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor, steps: Tensor, least: int) -> Tensor:
         codes = torch.round(values / steps)
-        ctx.save_for_backward(codes.abs() <= LARGEST)
-        return codes.clamp_(-LARGEST, LARGEST).mul_(steps)
+        ctx.save_for_backward((codes >= least) & (codes <= LARGEST))
+        return codes.clamp_(least, LARGEST).mul_(steps)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (within,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradients[0] * within, None
+        return gradients[0] * within, None, None
 
 
-def _nearest(values: Tensor, steps: Tensor) -> Tensor:
-    found: Tensor = _Nearest.apply(values, steps)  # type: ignore[no-untyped-call]
+def _nearest(values: Tensor, steps: Tensor, least: int = -LARGEST) -> Tensor:
+    found: Tensor = _Nearest.apply(values, steps, least)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -175,7 +175,7 @@ class _RoundedInputs:
         self.step = step
 
     def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (_nearest(inputs[0], inputs[0].new_tensor(self.step)),)
+        return (_nearest(inputs[0], inputs[0].new_tensor(self.step), -LARGEST - 1),)
 
 
 def _inputs_rounded_together(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -192,4 +192,5 @@ def _part(network: RiskTransformer, name: str) -> nn.Module:
         raise ModelError(
             f"int8 works on parts of the network: none is called '{name}'. There are {', '.join(parts_of(network))}."
         )
-    return network.get_submodule(name)
+    module: nn.Module = network.get_submodule(name)
+    return module

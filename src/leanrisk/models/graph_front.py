@@ -146,8 +146,8 @@ class _Edges:
             edges[place, : len(entry.edges)] = entry.edges
         blocks = graph.constant(edges.reshape(-1, hop))
         if not packed:
-            floors, inverses = _intervals(fields, hop)
-            return cls(blocks, graph.constant(edges[:, ::hop]), graph.constant(floors), graph.constant(inverses))
+            lows, inverses = _intervals(fields, hop)
+            return cls(blocks, graph.constant(edges[:, ::hop]), graph.constant(lows), graph.constant(inverses))
         # Constants of constants: whoever loads the graph works them out once. Behind a field's last edge stands
         # infinity, whose places nobody reads.
         split = graph.op("Reshape", blocks, graph.constant([len(fields), hop, hop]))

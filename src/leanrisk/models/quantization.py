@@ -20,6 +20,7 @@ LARGEST = 127
 """Codes lie in -127..127: without -128 the range is symmetric, so that zero is exact and no offset is needed."""
 TABLE = "table"
 _HALF_LEAST, _HALF_MOST = 6.2e-5, 65_000.0
+_LEAST_STEP = 1e-30
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,16 @@ class Quantization:
 def channel_steps(weight: Floats, axis: int | None) -> Floats:
     """Return the step of each output channel, of `weight`'s shape with 1 along the input `axis`.
 
-    The largest weight of a channel becomes `LARGEST`. With no axis there is one step for all. A channel of zeros has
-    the step 1.
+    The largest weight of a channel becomes `LARGEST`. With no axis there is one step for all. A channel of next to
+    nothing has the step 1, and so the codes 0.
     """
     largest = np.abs(weight).max(axis=axis, keepdims=True, initial=0.0)
-    return in_half(np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1.0)).astype(np.float32))
+    return in_half(_positive(largest / np.float32(LARGEST)))
+
+
+def _positive(steps: npt.NDArray[np.floating]) -> Floats:
+    """Return the steps as float32, 1 in place of those so small that a quotient by them would overflow."""
+    return np.where(steps > _LEAST_STEP, steps, 1.0).astype(np.float32)
 
 
 def in_half(values: Floats) -> Floats:
@@ -113,14 +119,12 @@ class TableSteps:
 
     @classmethod
     def of(cls, table: Floats, owner: npt.NDArray[np.int64]) -> TableSteps:
-        """Return steps that no number of the table (rows, columns) exceeds; `owner` (rows,) is each row's field and never falls."""
+        """Return steps that no number of the table (rows, columns) exceeds; `owner`, the rows' fields, never falls."""
         starts = np.searchsorted(owner, np.arange(int(owner.max(initial=-1)) + 1))
         largest = np.maximum.reduceat(np.abs(table), starts, axis=0)
-        columns = np.sqrt(np.mean(largest.astype(np.float64) ** 2, axis=0)).astype(np.float32)
-        columns = in_half(np.where(columns > 0, columns, np.float32(1.0)))
-        fields = (largest / columns).max(axis=1, initial=0.0)
-        fields = np.where(fields > 0, fields, np.float32(1.0)) / np.float32(LARGEST)
-        return cls(in_half(fields.astype(np.float32)), columns, owner)
+        columns = in_half(_positive(np.sqrt(np.mean(largest.astype(np.float64) ** 2, axis=0))))
+        fields = in_half(_positive((largest / columns).max(axis=1, initial=0.0) / np.float32(LARGEST)))
+        return cls(fields, columns, owner)
 
     @property
     def whole(self) -> Floats:
@@ -130,7 +134,7 @@ class TableSteps:
 
 def codes_of(weight: Floats, steps: Floats) -> Codes:
     """Return the int8 codes of `weight`: the nearest whole number of steps, even where two are as near."""
-    return np.clip(np.rint(weight / steps), -LARGEST, LARGEST).astype(np.int8)
+    return np.asarray(np.clip(np.rint(weight / steps), -LARGEST, LARGEST), dtype=np.int8)
 
 
 def row_owners(runs: tuple[tuple[int, int], ...], rows: int) -> npt.NDArray[np.int64]:

@@ -71,7 +71,7 @@ class _LeanEstimator(BaseEstimator):  # type: ignore[misc]
         return write_bundle(
             Path(folder),
             graph=self.model_.graph,
-            encoder=self.model_.encoder,
+            encoder=self.model_.scoring_encoder,
             schema=self.schema_,
             reference=reference_rows(self.model_.encoder),
             card=self._card(),

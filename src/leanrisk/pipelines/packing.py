@@ -67,7 +67,7 @@ def pack(
     return write_bundle(
         folder,
         graph=model.graph,
-        encoder=model.encoder,
+        encoder=model.scoring_encoder,
         schema=job.dataset.schema.keeping(candidate.features),
         reference=reference_rows(model.encoder, seed=job.seed),
         card={"features": list(model.features), "taught": model.facts, "psi_train_valid": stability, **card},

@@ -226,7 +226,7 @@ class _Round:
         write_bundle(
             folder,
             graph=model.graph,
-            encoder=model.encoder,
+            encoder=model.scoring_encoder,
             schema=self.champion.schema,
             reference=self.champion.reference_rows(),
             card={"features": list(model.features), "taught": model.facts, "refresh": dict(verdict)},

@@ -185,6 +185,8 @@ class _Fold:
         kept, reason = accepted(results, self.job.recipe.gates)
         if kept and step.technique in _MUST_GAIN and not any(gate.lo > 0 for gate in results):
             kept, reason = False, f"No gain was shown: {reason}"
+        if after.objection:
+            kept, reason = False, after.objection
         record = StepRecord(
             step.label,
             kept,

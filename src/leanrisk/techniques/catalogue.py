@@ -14,6 +14,7 @@ _HOMES = {
     "distill": "leanrisk.techniques.distill:Distill",
     "freeze": "leanrisk.techniques.freeze:Freeze",
     "lora": "leanrisk.techniques.lora:Lora",
+    "quantize": "leanrisk.techniques.quantize:Quantize",
     "memory": "leanrisk.techniques.memory:Remember",
     "select": "leanrisk.techniques.select.technique:Select",
 }

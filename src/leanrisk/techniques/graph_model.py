@@ -51,7 +51,12 @@ class GraphModel(ABC):
     @property
     def size_bytes(self) -> int:
         """Bytes on disk of everything needed to score: the graph and the encoder."""
-        return len(self.graph) + len(json.dumps(self.encoder.to_dict()).encode())
+        return len(self.graph) + len(json.dumps(self.scoring_encoder.to_dict()).encode())
+
+    @property
+    def scoring_encoder(self) -> Encoder:
+        """The encoder that a bundle holds: all of it, unless the graph makes parts of it superfluous."""
+        return self.encoder
 
     @property
     @abstractmethod

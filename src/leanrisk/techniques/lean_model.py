@@ -9,10 +9,13 @@ from typing import Any, ClassVar, Self
 import polars as pl
 from safetensors import SafetensorError
 
+from leanrisk.core.files import write_json
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.adapter import Adapter
 from leanrisk.models.calibration import Calibration
 from leanrisk.models.export import check_parity, export_graph
+from leanrisk.models.model_file import json_facts
+from leanrisk.models.quantization import Quantization
 from leanrisk.models.quiet import quiet_transformers
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.techniques.graph_model import NETWORK_KIND, GraphModel
@@ -21,6 +24,8 @@ _PARITY_ROWS = 1000
 _NETWORK = "network"
 ADAPTER = "adapter"
 """Folder of the adapter that is merged into the network, beside the network without it."""
+PLAN = "quantization.json"
+"""What of the network is int8; the network beside it holds the weights that were taught, which a later round needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +33,15 @@ class LeanModel(GraphModel):
     """A taught network with all that turns raw rows into its inputs and its logit into a probability.
 
     `facts` says how it was taught (preset, epochs, rows). A network that is a `base` with an `adapter` merged into it
-    keeps both, so that the next round can go on with the adapter.
+    keeps both, so that the next round can go on with the adapter. With a `plan` the graph is int8, and the network
+    holds the weights that its codes were rounded from.
     """
 
     kind: ClassVar[str] = NETWORK_KIND
     network: RiskTransformer
     base: RiskTransformer | None = None
     adapter: Adapter | None = None
+    plan: Quantization | None = None
 
     @classmethod
     def exported(
@@ -46,12 +53,13 @@ class LeanModel(GraphModel):
         like: pl.DataFrame,
         base: RiskTransformer | None = None,
         adapter: Adapter | None = None,
+        plan: Quantization | None = None,
         **facts: Any,
     ) -> LeanModel:
         """Return the model with its graph, checked against the network on up to 1,000 rows of `like`."""
-        graph = export_graph(network, encoder.fields, calibration)
+        graph = export_graph(network, encoder.fields, calibration, plan)
         inputs = encoder.inputs(like.head(_PARITY_ROWS))
-        parity = check_parity(graph, network, calibration, inputs, encoder.lookups(inputs))
+        parity = check_parity(graph, network, calibration, inputs, encoder.lookups(inputs), plan)
         return cls(
             encoder=encoder,
             network=network,
@@ -60,7 +68,18 @@ class LeanModel(GraphModel):
             facts={**facts, "parity": parity},
             base=base,
             adapter=adapter,
+            plan=plan,
         )
+
+    @property
+    def scoring_encoder(self) -> Encoder:
+        """The encoder of a bundle: without edges where the graph is packed, since it holds them."""
+        return self.encoder if self.plan is None else self.encoder.without_edges()
+
+    @property
+    def precision(self) -> str:
+        """How its weights are held: "fp32" or "int8"."""
+        return "fp32" if self.plan is None else "int8"
 
     @property
     def parameters(self) -> int:
@@ -92,6 +111,8 @@ class LeanModel(GraphModel):
             base.save_pretrained(folder / _NETWORK)
         if adapter is not None:
             adapter.save(folder / ADAPTER)
+        if self.plan is not None:
+            write_json(folder / PLAN, self.plan.to_dict())
 
     @classmethod
     def read_parts(cls, folder: Path, encoder: Encoder, calibration: Calibration, facts: dict[str, Any]) -> Self:
@@ -101,14 +122,16 @@ class LeanModel(GraphModel):
             raise ValueError(f"{base.config.table_rows} rows in its table, {encoder.layout.size} in its fields")
         adapter = Adapter.load(folder / ADAPTER) if (folder / ADAPTER).is_dir() else None
         network = base if adapter is None else adapter.merged(base)
+        plan = Quantization.from_dict(json_facts(folder / PLAN)) if (folder / PLAN).is_file() else None
         return cls(
             encoder=encoder,
             network=network,
             calibration=calibration,
-            graph=export_graph(network, encoder.fields, calibration),
+            graph=export_graph(network, encoder.fields, calibration, plan),
             facts=facts,
             base=base if adapter else None,
             adapter=adapter,
+            plan=plan,
         )
 
 

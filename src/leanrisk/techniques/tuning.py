@@ -20,6 +20,7 @@ from leanrisk.models.training_config import TrainingConfig
 from leanrisk.models.training_loop import TrainingLog
 from leanrisk.techniques.base import Bench, Candidate
 from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.rounding import in_int8_again
 from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
 
 _MOST_ALPHA = 1e6
@@ -135,8 +136,8 @@ def tuned(
 
     An adapter that the model has learns on, where it has the settings asked for; its base stays as it is. Where `new`
     and `older` rows are given, the frontier starts no higher than the drift between them allows. `cache`: folder for
-    the states of frozen blocks. The lineage gains `name`. Raises `ModelError` for a model that is
-    not lean, or has nothing that an adapter could sit on.
+    the states of frozen blocks. A model in int8 learns in fp32 and is rounded again. The lineage gains `name`. Raises
+    `ModelError` for a model that is not lean, or has nothing that an adapter could sit on.
     """
     champion = _lean(candidate, name)
     link = champion.calibration.link
@@ -169,6 +170,7 @@ def tuned(
         adapter=adapter,
         **{**champion.facts, "tuning": _facts(log, bench.train, drifts, moves)},
     )
+    model = in_int8_again(model, champion, bench, scale=scale)
     return replace(candidate, model=model, lineage=(*candidate.lineage, name))
 
 
