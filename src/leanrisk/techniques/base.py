@@ -84,9 +84,9 @@ class Candidate:
     """What would be deployed at this point of the recipe: an immutable value that each technique replaces.
 
     `features` are the columns that the model may see, facts of a `memory` among them where there is one; `lineage`
-    names the techniques that made it, in order. `details`: what each of them found, as plain values for the report. With an
-    `objection` the technique itself says why the candidate before it should stay: the step is dropped for that reason,
-    whatever the gates say.
+    names the techniques that made it, in order. `details`: what each of them found, as plain values for the report.
+    With an `objection` the technique itself says why the candidate before it should stay: the step is dropped for that
+    reason, whatever the gates say.
     """
 
     features: tuple[str, ...]
