@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leanrisk.core.files import write_text
-from leanrisk.report import bars, curves, learning, provenance, tables
+from leanrisk.report import bars, curves, funnel, learning, provenance, tables
 from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import SIDES, Figure
@@ -32,6 +32,7 @@ SECTIONS = (
     "comparison",
     "gates",
     "steps",
+    "features",
     "learning",
     "ranking",
     "calibration",
@@ -118,6 +119,7 @@ def _figures(run: Facts, evidence: Facts, words: Words) -> dict[str, Figure]:
         bars.gates(run, words),
         *(bars.waterfall(run, words, measure) for measure in bars.MEASURES),
         bars.waterfall_quality(run, words),
+        funnel.curve(run, words),
         learning.frontier(run, words),
         learning.drift(run, words),
         curves.roc(run, evidence, words),
@@ -136,6 +138,8 @@ def _tables(run: Facts, evidence: Facts, words: Words) -> dict[str, Any]:
     return {
         "gates": tables.gates(run, words) if run.items("gates") else None,
         "steps": tables.steps(run, words) if run.items("steps") else None,
+        "stages": funnel.stages(run, words),
+        "fates": funnel.fates(run, words),
         "learning": learning.facts(run, words),
         "training": tables.training(run, words),
         "gains": {side: tables.gains(evidence, words, side) for side in SIDES},
