@@ -175,3 +175,45 @@ def card(
             f"{output.stat().st_size / 1e6:,.1f} MB"
         )
         typer.echo(f"{schema_file}: the schema")
+
+
+@app.command()
+def market(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write: .parquet, .arrow or .csv.")
+    ],
+    assets: Annotated[int, typer.Option("--assets", help="Number of stocks.")] = 30,
+    days: Annotated[int, typer.Option("--days", help="Trading days, 50 or more.")] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal markets.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Write daily bars of stocks that share a factor: regimes, jumps, and falls that bring unrest.
+
+    The true volatility of each day comes along as _true_vol, marked as known only afterwards. The schema is written
+    beside the bars as NAME.schema.toml; give the bars to `leanrisk run market-risk --data FILE`.
+    """
+    from leanrisk.core.files import write_text
+    from leanrisk.data.simulate.market import MarketSize, market_schema
+    from leanrisk.data.simulate.writer import write_market
+
+    size = MarketSize(assets, days, seed)
+    schema_file = output.with_suffix(".schema.toml")
+    write_market(output, size, progress=RichProgress())
+    write_text(schema_file, market_schema().to_toml())
+    if as_json:
+        print_json(
+            {
+                "file": str(output),
+                "schema": str(schema_file),
+                "assets": assets,
+                "days": days,
+                "rows": size.rows,
+                "seed": seed,
+                "bytes": output.stat().st_size,
+            }
+        )
+    else:
+        typer.echo(
+            f"{output}: {size.rows:,} daily bars of {assets:,} stocks, {output.stat().st_size / 1e6:,.1f} MB"
+        )
+        typer.echo(f"{schema_file}: the schema")

@@ -1,7 +1,7 @@
 """How good a quantile forecast and its expected shortfall are: pinball loss, FZ0 loss, and a test of the shortfall.
 
-Returns and forecasts are signed: a value at risk of 2 % at 99 % is the quantile -0.02 of the return at `tail` = 0.01, and
-the expected shortfall is the mean return beyond it, below it.
+Returns and forecasts are signed: a value at risk of 2 % at 99 % is the quantile -0.02 of the return at `tail` = 0.01,
+and the expected shortfall is the mean return beyond it, below it.
 """
 
 from __future__ import annotations

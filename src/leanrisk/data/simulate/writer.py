@@ -16,6 +16,7 @@ from leanrisk.core.files import replacing
 from leanrisk.core.progress import Advance, Progress, Silent
 from leanrisk.data.simulate.aml.transfers import AmlSize, aml_batches
 from leanrisk.data.simulate.card.payments import CardSize, card_batches
+from leanrisk.data.simulate.market import MarketSize, simulate_market
 from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches
 
 CHUNK_ROWS = 32_768
@@ -113,6 +114,17 @@ def write_card(
         card_batches(size, workers=workers) as batches,
     ):
         _write(part, opened, batches, "time", chunk_rows, advance)
+
+
+def write_market(path: Path | str, size: MarketSize, *, progress: Progress = _SILENT) -> None:
+    """Write a simulated market to `path` in the format of its suffix; raises as `write_sme` does."""
+    target = Path(path)
+    opened = _sink_for(target)
+    with replacing(target) as part, progress.track(f"simulate {size.rows:,} daily bars", size.rows) as advance:
+        table = simulate_market(size).to_arrow()
+        with opened(part, table.schema, "date") as sink:
+            sink.write_table(table)
+        advance(size.rows)
 
 
 def _check_chunk(chunk_rows: int) -> None:
