@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from torch import tensor
 from torch.nn import functional
 
-from leanrisk.models.losses import distillation_loss, outcome_loss, regression_distillation_loss, squared_loss
+from leanrisk.evaluate.volatility import qlike_losses
+from leanrisk.models.losses import (
+    distillation_loss,
+    outcome_loss,
+    regression_distillation_loss,
+    squared_loss,
+    variance_distillation_loss,
+    variance_loss,
+)
 
 LOGITS = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=6)
 
@@ -129,3 +137,20 @@ def test_class_weights_by_hand():
     torch.testing.assert_close(equal, outcome_loss(logits, labels))
     whole = distillation_loss(logits, logits, labels, class_weights=weights)
     assert whole.item() == pytest.approx(0.3 * expected, abs=1e-5)
+
+
+def test_the_variance_loss_is_qlike_and_least_at_the_mean():
+    target = torch.log(torch.tensor([1.0, 2.0, 6.0]))
+    expected = [qlike_losses([1.0, 2.0, 6.0], [told] * 3).mean() for told in (2.0, 3.0, 4.0)]
+    found = [float(variance_loss(torch.full((3,), told).log(), target)) for told in (2.0, 3.0, 4.0)]
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found[1] == min(found)
+
+
+def test_the_variance_loss_leaves_unknown_rows_out_and_grows_no_faster_than_a_line_at_the_far_end():
+    assert float(variance_loss(torch.zeros(2), torch.tensor([torch.nan, 0.0]))) == 0.0
+    assert float(variance_loss(torch.zeros(2), torch.full((2,), torch.nan))) == 0.0
+    far = [float(variance_loss(torch.zeros(1), torch.tensor([gap]))) for gap in (20.0, 30.0, 40.0)]
+    assert far[2] - far[1] == pytest.approx(far[1] - far[0], rel=1e-4)
+    both = variance_distillation_loss(torch.zeros(3), torch.ones(3), torch.zeros(3))
+    assert float(both) == pytest.approx(0.7)

@@ -213,7 +213,5 @@ def market(
             }
         )
     else:
-        typer.echo(
-            f"{output}: {size.rows:,} daily bars of {assets:,} stocks, {output.stat().st_size / 1e6:,.1f} MB"
-        )
+        typer.echo(f"{output}: {size.rows:,} daily bars of {assets:,} stocks, {output.stat().st_size / 1e6:,.1f} MB")
         typer.echo(f"{schema_file}: the schema")

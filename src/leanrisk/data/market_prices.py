@@ -115,14 +115,13 @@ def _long(frame: pl.DataFrame, day: str, asset: str, bars: dict[str, str]) -> Pr
     wanted = dict(bars) if whole else {"close": bars["close"]}
     if _TRUE_VOL in frame.columns:
         wanted[_TRUE_VOL] = _TRUE_VOL
-    tables = {
-        name: frame.select(day, asset, column).pivot(on=asset, index=day, values=column).sort(day)
-        for name, column in wanted.items()
-    }
-    dates = tables["close"][day].to_numpy().astype("datetime64[D]")
-    names = sorted(name for name in tables["close"].columns if name != day)
-    arrays = {name: table.select(names).to_numpy().astype(np.float64) for name, table in tables.items()}
-    return _checked(dates, tuple(names), arrays)
+    dates, names = (frame[column].unique().sort() for column in (day, asset))
+    rows, places = (frame[column].rank("dense").to_numpy().astype(np.int64) - 1 for column in (day, asset))
+    arrays = {}
+    for name, column in wanted.items():
+        arrays[name] = np.full((dates.len(), names.len()), np.nan)
+        arrays[name][rows, places] = frame[column].cast(pl.Float64).to_numpy()
+    return _checked(dates.to_numpy().astype("datetime64[D]"), tuple(names.cast(pl.String).to_list()), arrays)
 
 
 def _wide(frame: pl.DataFrame, day: str) -> Prices:
@@ -197,7 +196,7 @@ def _fear(frame: pl.DataFrame, dates: npt.NDArray[np.datetime64]) -> Floats:
 def _dates(values: pl.Series) -> pl.Series:
     if values.dtype == pl.String:
         parsed = parsed_dates(values)
-        values = values.cast(pl.Date, strict=False) if parsed is None else parsed
+        values = values.str.to_date(strict=False) if parsed is None else parsed
     if not values.dtype.is_temporal() or values.null_count():
         raise _fault("not-a-day", "days are dates such as 2024-01-31: some are not", "Mend that column.")
     return values.cast(pl.Date)

@@ -50,7 +50,9 @@ class Garch:
                 f"A GARCH needs {_FEWEST_DAYS} days or more of finite returns that move: {series.size} were given. "
                 "Lengthen the window, or leave the asset out."
             )
-        asked = arch_model(series, mean="Constant", vol="GARCH", p=1, o=int(kind == "gjr"), q=1, dist="t", rescale=False)
+        asked = arch_model(
+            series, mean="Constant", vol="GARCH", p=1, o=int(kind == "gjr"), q=1, dist="t", rescale=False
+        )
         with warnings.catch_warnings():
             # What did not converge is told by the flag; the library warns of it on top.
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -19,9 +19,9 @@ class Har:
     """Weights of one asset's regression, the constant first, (1 + columns,).
 
     `logs`: logarithms on both sides, the forecast made unbiased by half the variance of the residuals. In levels, a
-    forecast is held within the range of variances that the fit has seen ("insanity filter"), since a line may run below
-    zero. Sources: Corsi (2009), "A simple approximate long-memory model of realized volatility"; the filter: Bollerslev,
-    Patton, Quaedvlieg (2016), "Exploiting the errors", section 3.
+    forecast is held within the range of variances that the fit has seen, since a line may run below zero. Sources:
+    Corsi (2009), "A simple approximate long-memory model of realized volatility"; of the range ("insanity filter"):
+    Bollerslev, Patton, Quaedvlieg (2016), "Exploiting the errors", section 3.
     """
 
     weights: Floats
@@ -44,7 +44,7 @@ class Har:
             raise ModelError("HAR needs finite variances above zero: some are not. Leave those days out.")
         design = _design(regressors, logs=logs)
         aim = np.log(target) if logs else target
-        weights, *_ = np.linalg.lstsq(design, aim, rcond=None)
+        weights = np.asarray(np.linalg.lstsq(design, aim, rcond=None)[0], dtype=np.float64)
         residual = aim - design @ weights
         return cls(weights, logs, float(residual.var()), float(target.min()), float(target.max()))
 

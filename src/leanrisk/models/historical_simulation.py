@@ -50,9 +50,7 @@ def asset_tail(residuals: npt.ArrayLike, *, tail: float) -> Tail:
     return empirical_tail(np.asarray(residuals, dtype=np.float64).ravel(), tail=tail)
 
 
-def portfolio_tail(
-    residuals: npt.ArrayLike, volatility: npt.ArrayLike, weights: npt.ArrayLike, *, tail: float
-) -> Tail:
+def portfolio_tail(residuals: npt.ArrayLike, volatility: npt.ArrayLike, weights: npt.ArrayLike, *, tail: float) -> Tail:
     """Return the tail of a portfolio's next return: each past day is a scenario for all assets at once.
 
     `residuals` (days, assets) are standardised returns, `volatility` (assets,) the forecasts for tomorrow, `weights`

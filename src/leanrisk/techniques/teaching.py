@@ -54,7 +54,10 @@ class Classroom:
 
 @dataclass(frozen=True)
 class Scale:
-    """The unit of a regression target in the network: `(value - mean) / spread`; (0, 1) for log-odds."""
+    """The unit of a regression target in the network: `(value - mean) / spread`; (0, 1) for log-odds.
+
+    Log-variances keep their unit, which QLIKE is made for, about the logarithm of the mean variance.
+    """
 
     mean: float = 0.0
     spread: float = 1.0
@@ -72,6 +75,9 @@ class Scale:
             raise ModelError(
                 f"A regression needs rows with known amounts: {unknown} of {targets.size} are unknown. Leave them out."
             )
+        if objective == "variance":
+            highest = float(targets.max())
+            return cls(highest + math.log(float(np.exp(targets.astype(np.float64) - highest).mean())), 1.0)
         return cls(float(targets.mean()), float(targets.std()) or 1.0)
 
     def down(self, values: npt.NDArray[Any]) -> Floats:
@@ -144,7 +150,7 @@ def calibrated(
 
     A network that hardly tells these rows apart is only moved to their share of bads.
     """
-    if objective == "regression":
+    if objective != "binary":
         return standardising(scale.mean, scale.spread)
     logits = predict_logits(network, encoder.lookups(encoder.inputs(valid.frame)))
     fitted = fit_calibration(valid.labels, logits, seed=seed)

@@ -146,9 +146,7 @@ def simulate_market(size: MarketSize) -> pl.DataFrame:
     return _frame(bars, stressed, jumped)
 
 
-def _paths(
-    volatility: Floats, jumps: Jumps, rng: np.random.Generator
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
+def _paths(volatility: Floats, jumps: Jumps, rng: np.random.Generator) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """Return the steps of the day (series, 1 + bars), the diffusion's standardised move, and where a jump came."""
     series = volatility.size
     shares = np.concatenate([[_OVERNIGHT], np.full(_BARS, (1 - _OVERNIGHT) / _BARS)])
