@@ -101,24 +101,27 @@ def panel():
 def test_trees_beat_a_constant_on_days_to_come_and_repeat_themselves(panel):
     rows, later = panel.rows(0, 300), panel.rows(301, 430)
     encoder = Encoder.fit(rows)
-    trees, again = (VarianceTrees.fit(rows.frame, rows.labels, encoder, seed=1, rounds=60) for _ in range(2))
-    told = np.exp(trees.log_variance(later.frame))
-    assert np.array_equal(told, np.exp(again.log_variance(later.frame)))
+    trees, again = (
+        VarianceTrees.fit(encoder.inputs(rows.frame), rows.labels, encoder.fields, seed=1, rounds=60) for _ in range(2)
+    )
+    told = np.exp(trees.log_variance(encoder.inputs(later.frame)))
+    assert np.array_equal(told, np.exp(again.log_variance(encoder.inputs(later.frame))))
     truth = np.exp(later.labels.astype(np.float64))
     constant = np.full(truth.size, np.exp(rows.labels.astype(np.float64)).mean())
     assert qlike_losses(truth, told).mean() < 0.9 * qlike_losses(truth, constant).mean()
     # The gamma likelihood makes the forecast a mean, not a median.
-    fitted = np.exp(trees.log_variance(rows.frame))
+    fitted = np.exp(trees.log_variance(encoder.inputs(rows.frame)))
     assert np.mean(np.exp(rows.labels.astype(np.float64)) / fitted) == pytest.approx(1.0, abs=0.05)
 
 
 def test_trees_refuse_unknown_outcomes_and_answer_no_rows(panel):
     rows = panel.rows(0, 100)
     encoder = Encoder.fit(rows)
+    inputs = encoder.inputs(rows.frame)
     with pytest.raises(ModelError, match="finite"):
-        VarianceTrees.fit(rows.frame, np.full(rows.rows, np.nan), encoder, seed=1)
-    trees = VarianceTrees.fit(rows.frame, rows.labels, encoder, seed=1, rounds=3)
-    assert trees.log_variance(rows.frame.head(0)).shape == (0,)
+        VarianceTrees.fit(inputs, np.full(rows.rows, np.nan), encoder.fields, seed=1)
+    trees = VarianceTrees.fit(inputs, rows.labels, encoder.fields, seed=1, rounds=3)
+    assert trees.log_variance(inputs.take(slice(0, 0))).shape == (0,)
     assert trees.size_bytes > 0
 
 

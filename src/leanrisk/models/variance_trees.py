@@ -9,11 +9,10 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from leanrisk.core.errors import ModelError
+from leanrisk.core.inputs import Fields, Inputs
 from leanrisk.core.seeding import derived_seed
-from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt_fit import safe_names
 
 Floats = npt.NDArray[np.float64]
@@ -30,18 +29,17 @@ ROUNDS = 200
 
 @dataclass(frozen=True)
 class VarianceTrees:
-    """Boosted trees from raw rows to the log of the next day's mean variance."""
+    """Boosted trees from encoded rows to the log of the next day's mean variance."""
 
     booster: lgb.Booster
-    encoder: Encoder
     level: float
 
     @classmethod
     def fit(
         cls,
-        frame: pl.DataFrame,
+        inputs: Inputs,
         log_variance: npt.ArrayLike,
-        encoder: Encoder,
+        fields: Fields,
         *,
         seed: int,
         params: Mapping[str, Any] = PARAMS,
@@ -57,9 +55,9 @@ class VarianceTrees:
             raise ModelError("Variance trees need finite log-variances: some are not. Leave those rows out.")
         level = float(np.log(np.exp(logs - logs.max()).mean()) + logs.max())
         data = lgb.Dataset(
-            encoder.inputs(frame).matrix(),
+            inputs.matrix(),
             np.exp(logs - level),
-            feature_name=safe_names(encoder.fields.names),
+            feature_name=safe_names(fields.names),
             params={"verbosity": -1, "num_threads": 1},
         )
         settings = {
@@ -72,16 +70,16 @@ class VarianceTrees:
             "num_threads": 1,
             "verbosity": -1,
         }
-        return cls(lgb.train(settings, data, rounds), encoder, level)
+        return cls(lgb.train(settings, data, rounds), level)
 
     @property
     def size_bytes(self) -> int:
         """Bytes of the model text."""
         return len(self.booster.model_to_string(num_iteration=-1).encode())
 
-    def log_variance(self, frame: pl.DataFrame) -> Floats:
+    def log_variance(self, inputs: Inputs) -> Floats:
         """Return the logarithm of the mean variance of the day after each row, shape (rows,)."""
-        if frame.height == 0:
+        if inputs.rows == 0:
             return np.empty(0)
-        told = self.booster.predict(self.encoder.inputs(frame).matrix(), raw_score=True, num_threads=1)
+        told = self.booster.predict(inputs.matrix(), raw_score=True, num_threads=1)
         return np.asarray(told, dtype=np.float64) + self.level
