@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,13 +67,28 @@ class GraphBuilder:
         """Give a result its public name."""
         self._nodes.append(helper.make_node("Identity", [result], [name]))
 
-    def model(self, *, inputs: dict[str, tuple[int, int]], outputs: Sequence[str], facts: dict[str, str]) -> bytes:
-        """Return the checked, serialised model; `inputs` maps a name to (ONNX element type, columns)."""
+    def model(
+        self,
+        *,
+        inputs: Mapping[str, tuple[int, int | str | tuple[int, ...]]],
+        outputs: Sequence[str],
+        facts: dict[str, str],
+        classes: int | None = None,
+    ) -> bytes:
+        """Return the checked, serialised model; `inputs` maps a name to (ONNX element type, columns).
+
+        Columns that vary from call to call have a name; a tuple is the shape of one row. Outputs are (rows,), or
+        (rows, classes).
+        """
+        shape: list[str | int | None] = ["rows"] if classes is None else ["rows", classes]
         graph = helper.make_graph(
             self._nodes,
             "leanrisk",
-            [helper.make_tensor_value_info(n, kind, ["rows", width]) for n, (kind, width) in inputs.items()],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in outputs],
+            [
+                helper.make_tensor_value_info(n, kind, ["rows", *(width if isinstance(width, tuple) else (width,))])
+                for n, (kind, width) in inputs.items()
+            ],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs],
             list(self._constants.values()),
         )
         model = helper.make_model(

@@ -100,9 +100,20 @@ def folder_network(
     checkpoints made for other tasks have none. Raises `ModelError` where other weights are missing.
     """
     network, report = classes.from_pretrained(
-        place, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **SAFE
+        place,
+        config=config,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=headless,
+        **SAFE,
     )
-    missing = sorted(report["missing_keys"])
+    # A head for another number of classes is as good as none; a body of other sizes is another model.
+    other = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])
+    inner = [name for name in other if name.startswith(f"{network.base_model_prefix}.")]
+    if inner:
+        raise ValueError(f"{inner[0]} has another size than config.json says")
+    missing = sorted({*report["missing_keys"], *other})
     prefix = f"{network.base_model_prefix}."
     body = [name for name in missing if name.startswith(prefix) and "pooler" not in name]
     # An auto class without a head has no prefix on its names: all of them belong to the body.

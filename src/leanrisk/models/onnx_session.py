@@ -19,18 +19,7 @@ class GraphSession:
     """One ONNX Runtime session over a serialised graph, on the CPU with a fixed number of threads."""
 
     def __init__(self, graph: bytes, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Idle threads that spin would steal the CPU-seconds of whoever shares the machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ModelError(
-                f"A graph must load in ONNX Runtime: this one does not ({error}). Export it again."
-            ) from error
+        self._session = cpu_session(graph, threads=threads)
         self._wanted = tuple(entry.name for entry in self._session.get_inputs())
         self._run = self._session.run
 
@@ -49,3 +38,17 @@ class GraphSession:
             return np.asarray(self._run(("probability",), feed)[0][:1])
         feed = {name: getattr(inputs, name) for name in self._wanted}
         return np.asarray(self._run(("probability",), feed)[0])
+
+
+def cpu_session(graph: bytes, *, threads: int) -> Any:
+    """Return an ONNX Runtime session over a serialised graph on the CPU; raises `ModelError` where it does not load."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Idle threads that spin would steal the CPU-seconds of whoever shares the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelError(f"A graph must load in ONNX Runtime: this one does not ({error}). Export it again.") from error
