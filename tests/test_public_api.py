@@ -11,11 +11,13 @@ import leanrisk
 PUBLIC = [
     "Bundle",
     "Dataset",
+    "ImageModel",
     "LeanRiskClassifier",
     "LeanRiskRegressor",
     "Recipe",
     "Schema",
     "__version__",
+    "distill_image",
     "distillation_loss",
     "pretrain",
     "refresh",

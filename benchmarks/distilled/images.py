@@ -234,7 +234,8 @@ def _quality(truth: npt.NDArray[np.int64], scores: Scores) -> Values:
 
 
 def _right(truth: npt.NDArray[np.int64], scores: Scores) -> npt.NDArray[np.bool_]:
-    return (scores > 0.5) == (truth == 1)
+    right: npt.NDArray[np.bool_] = (scores > 0.5) == (truth == 1)
+    return right
 
 
 def _several(name: str, truth: npt.NDArray[np.int64], scores: Sequence[Scores], trained: Sequence[_Trained]) -> Values:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from leanrisk.core.dataset import Dataset as Dataset
     from leanrisk.core.schema import Schema as Schema
     from leanrisk.core.version import __version__ as __version__
+    from leanrisk.models.image_distillation import distill_image as distill_image
+    from leanrisk.models.image_scoring import ImageModel as ImageModel
     from leanrisk.models.losses import distillation_loss as distillation_loss
     from leanrisk.pipelines.estimators import LeanRiskClassifier as LeanRiskClassifier
     from leanrisk.pipelines.estimators import LeanRiskRegressor as LeanRiskRegressor
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Bundle": "leanrisk.registry.bundle",
     "Dataset": "leanrisk.core.dataset",
+    "ImageModel": "leanrisk.models.image_scoring",
     "LeanRiskClassifier": "leanrisk.pipelines.estimators",
     "LeanRiskRegressor": "leanrisk.pipelines.estimators",
     "Recipe": "leanrisk.pipelines.recipe",
     "Schema": "leanrisk.core.schema",
     "__version__": "leanrisk.core.version",
+    "distill_image": "leanrisk.models.image_distillation",
     "distillation_loss": "leanrisk.models.losses",
     "pretrain": "leanrisk.pipelines.pretrain",
     "refresh": "leanrisk.pipelines.refresh",
@@ -41,11 +45,13 @@ _HOME = {
 __all__ = [
     "Bundle",
     "Dataset",
+    "ImageModel",
     "LeanRiskClassifier",
     "LeanRiskRegressor",
     "Recipe",
     "Schema",
     "__version__",
+    "distill_image",
     "distillation_loss",
     "pretrain",
     "refresh",

@@ -56,7 +56,7 @@ def test_teacher_and_student_tell_stripes_apart(teacher, model):
 
 
 def test_a_mobilenet_learns_from_outcomes_alone():
-    config = replace(CONFIG, body=SMALL_MOBILENET, training=replace(QUICK, epochs=5))
+    config = replace(CONFIG, body=SMALL_MOBILENET, training=replace(QUICK, epochs=12, batch=16, patience=12))
     taught = distill_image(*pictures(240, seed=1), config=config)
     assert right(taught) > 0.8
     assert taught.facts["taught_by"] == "outcomes"
@@ -65,7 +65,7 @@ def test_a_mobilenet_learns_from_outcomes_alone():
 def test_a_student_of_the_teacher_alone_needs_no_labels(teacher):
     images, labels = pictures(200, seed=1)
     some = [label if row < 20 else None for row, label in enumerate(labels)]
-    taught = distill_image(images, some, teacher=teacher, config=CONFIG)
+    taught = distill_image(images, some, teacher=teacher, config=replace(CONFIG, training=replace(QUICK, epochs=6)))
     assert taught.facts["unlabelled"] == 180
     assert right(taught) > 0.9
 
