@@ -32,8 +32,10 @@ def _mlp(weights: GraphWeights, body: MlpBody, tokens: str) -> str:
     graph = weights.graph
     inputs = int(body.norm.normalized_shape[0])
     state = _norm(graph, body.norm, graph.op("Reshape", tokens, graph.constant([0, inputs])))
-    for layer in body.layers:
-        state = graph.op("Relu", weights.members(cast(MemberLinear, layer), state))
+    first, *others = (cast(MemberLinear, layer) for layer in body.layers)
+    state = weights.first_hidden(first, state)
+    for layer in others:
+        state = graph.op("Relu", weights.members(layer, state))
     return state
 
 

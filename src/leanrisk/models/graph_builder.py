@@ -33,15 +33,18 @@ class GraphBuilder:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self._count = 0
 
-    def constant(self, value: np.ndarray | Sequence[int], *, name: str = "c") -> str:
-        """Return the name of a constant; a plain sequence of integers becomes int64."""
+    def constant(self, value: np.ndarray | Sequence[int], *, name: str = "c", narrow: bool = False) -> str:
+        """Return the name of a constant; a plain sequence of integers becomes int64.
+
+        `narrow` keeps it as a packed graph does, in the narrowest type, for constants of which others are made.
+        """
         array = np.array(value, dtype=None if isinstance(value, np.ndarray) else np.int64, order="C")
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             label = f"c{len(self._constants)}" if self.packed else f"{name}_{len(self._constants)}"
-            narrow = _narrowest(array) if self.packed and array.size >= _WORTH_A_CAST else array
-            self._constants[key] = numpy_helper.from_array(narrow, label)
-            if narrow.dtype != array.dtype:
+            held = _narrowest(array) if (self.packed or narrow) and array.size >= _WORTH_A_CAST else array
+            self._constants[key] = numpy_helper.from_array(held, label)
+            if held.dtype != array.dtype:
                 kind = helper.np_dtype_to_tensor_dtype(array.dtype)
                 self._widened[label] = self.op("Cast", label, to=kind)
         label = self._constants[key].name

@@ -48,6 +48,29 @@ class GraphWeights:
         product = self._product(self._names[id(layer)], weight, state, lanes=lanes)
         return self.graph.op("Add", product, self.graph.constant(array_of(layer.bias)))
 
+    def first_hidden(self, layer: MemberLinear, state: str) -> str:
+        """Add each member's dense layer and its ReLU for the same inputs (rows, in); return (members, rows, out).
+
+        Members that read the same inputs are one product with all their columns side by side, which a runtime prepares
+        when it loads the graph and joins with what follows it.
+        """
+        graph, plan, weight = self.graph, self.plan, array_of(layer.weight)
+        members, inputs, outputs = weight.shape
+        part = self._names[id(layer)]
+        if plan is not None and part in plan.parts and plan.arithmetic != "unpacked":
+            return graph.op("Relu", self.members(layer, state))
+        if plan is None or part not in plan.parts:
+            columns = graph.constant(weight.transpose(1, 0, 2).reshape(inputs, -1))
+        else:
+            steps = channel_steps(weight, 1)
+            columns = graph.op("Transpose", self._unpacked(graph.constant(codes_of(weight, steps)), steps), perm=[1, 0, 2])
+            columns = graph.op("Reshape", columns, graph.constant([inputs, members * outputs]))
+        state = graph.op("Relu", graph.op("Gemm", state, columns, graph.constant(array_of(layer.bias).ravel())))
+        return graph.op("Transpose", graph.op("Reshape", state, graph.constant([0, members, outputs])), perm=[1, 0, 2])
+
+    def _unpacked(self, codes: str, steps: Floats) -> str:
+        return self.graph.op("Mul", self.graph.op("Cast", codes, to=TensorProto.FLOAT), self.graph.constant(steps))
+
     def _product(self, part: str, weight: Floats, state: str, *, lanes: int = 1) -> str:
         graph, plan = self.graph, self.plan
         if plan is None or part not in plan.parts:
@@ -55,8 +78,7 @@ class GraphWeights:
         steps = channel_steps(weight, weight.ndim - 2)
         codes = self._repeated(graph.constant(codes_of(weight, steps)), weight, lanes)
         if plan.arithmetic == "unpacked":
-            unpacked = graph.op("Mul", graph.op("Cast", codes, to=TensorProto.FLOAT), graph.constant(steps))
-            return graph.op("MatMul", state, unpacked)
+            return graph.op("MatMul", state, self._unpacked(codes, steps))
         if plan.arithmetic == "dynamic":
             rounded, step, zero = graph.ops("DynamicQuantizeLinear", state, results=3)
             whole = graph.op("Cast", graph.op("MatMulInteger", rounded, codes, zero), to=TensorProto.FLOAT)

@@ -1,0 +1,122 @@
+"""The graph's search for the knots of numbers: which row of the table a value reads, and its share of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from onnx import TensorProto
+
+from leanrisk.core.inputs import Fields, NumericField, TableLayout
+from leanrisk.models.graph_builder import GraphBuilder
+
+Floats = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Names of what the search found, both (rows, tokens, 1, depth): the lower `row`, int64, and the upper's `share`."""
+
+    row: str
+    share: str
+
+
+def add_search(graph: GraphBuilder, fields: Sequence[NumericField], places: Places, present: Floats) -> Found:
+    """Add the search for the graph input `numeric` (rows, fields).
+
+    `places` (tokens * depth,) says whose field stands where, `present` (tokens, depth) where one does; elsewhere the
+    share is zero.
+
+    A value is compared with every cut of its field at once. The number of cuts that it reached is its interval, and
+    tables by interval hold the rest. That moves more memory than a search in hops, and takes a third of the operators;
+    an operator costs a decision as much as a few thousand comparisons.
+    """
+    found, depth = _Intervals.of(fields), present.shape[1]
+    most = found.rows.shape[1]
+    value = graph.op("Gather", "numeric", graph.constant(places.reshape(-1, 1, depth)), axis=1)
+    flat = graph.op("Reshape", value, graph.constant([0, 1, places.size]))
+    known = graph.constant(found.known)
+    # Constants of constants, here and below: whoever loads the graph works them out once.
+    cuts = graph.op("Gather", known, graph.constant(found.cuts[places].T, narrow=True))
+    reached = graph.op("Cast", graph.op("GreaterOrEqual", flat, cuts), to=TensorProto.FLOAT)
+    count = graph.op("ReduceSum", reached, graph.constant([1]), keepdims=1)
+    starts = np.arange(places.size, dtype=np.float32) * np.float32(most)
+    interval = graph.op("Cast", graph.op("Add", count, graph.constant(starts)), to=TensorProto.INT64)
+    interval = graph.op("Reshape", interval, graph.constant([0, places.size // depth, 1, depth]))
+    # Row 0 stands for itself, whatever the interval.
+    rows = graph.constant(np.where(present.reshape(-1, 1) > 0, found.rows[places], 0).ravel(), narrow=True)
+    floors = graph.op("Gather", known, rows)
+    inverses = graph.op("Gather", _inverses(graph, known, found), rows)
+    zero, one = (graph.constant(np.array(number, dtype=np.float32)) for number in (0.0, 1.0))
+    over = graph.op("Sub", value, graph.op("Gather", floors, interval))
+    run = graph.op("Mul", over, graph.op("Gather", inverses, interval))
+    # Missing is not a number, and neither is infinity times the zero of a row that stands for itself.
+    share = graph.op("Where", graph.op("IsNaN", run), zero, graph.op("Clip", run, zero, one))
+    return Found(graph.op("Gather", rows, interval), share)
+
+
+def _inverses(graph: GraphBuilder, known: str, found: _Intervals) -> str:
+    """Add one over the way from each row's number to the next row's, zero where a row stands for itself."""
+    size = found.knots.size
+    lower = graph.op("Slice", known, graph.constant([0]), graph.constant([size]))
+    upper = graph.op("Slice", known, graph.constant([1]), graph.constant([size + 1]))
+    inverses = graph.op("Div", graph.number(1.0), graph.op("Sub", upper, lower))
+    return graph.op("Where", graph.constant(found.knots), inverses, graph.number(0.0))
+
+
+@dataclass(frozen=True)
+class _Intervals:
+    """Where the intervals of each field begin and which row of the table each of them reads.
+
+    `known`: the number of each of the table's numeric rows (a code, an edge; zero for missing), then the numbers that
+    follow the codes, minus infinity and NaN. `knots`: which rows are the lower of two. `cuts` (fields, most): places in
+    `known` of the numbers at which a new interval begins, minus infinity first, so that a missing value alone reaches
+    none; NaN, which nothing reaches, fills up. `rows` (fields, most + 1): the row that each interval reads.
+    """
+
+    known: Floats
+    knots: npt.NDArray[np.bool_]
+    cuts: Places
+    rows: Places
+
+    @classmethod
+    def of(cls, fields: Sequence[NumericField]) -> _Intervals:
+        layout = TableLayout.of(_only(fields))
+        numbers = np.concatenate([np.array([0.0, *field.codes, *field.edges], dtype=np.float32) for field in fields])
+        # A code is an interval of one number: the next one starts with the number that follows it.
+        after = np.nextafter([code for field in fields for code in field.codes], np.inf, dtype=np.float32)
+        lowest, nothing = numbers.size + after.size, numbers.size + after.size + 1
+        known = np.concatenate([numbers, after, np.array([-np.inf, np.nan], dtype=np.float32)])
+        knots = np.zeros(numbers.size, dtype=np.bool_)
+        begins, reads = [], []
+        coded = numbers.size
+        for start, field in zip(layout.starts, fields, strict=True):
+            codes, edges = len(field.codes), len(field.edges)
+            first = start + 1 + codes
+            knots[first : first + edges - 1] = True
+            marks = [lowest, *range(first + 1, first + edges - 1)]
+            marks += [*range(start + 1, first), *range(coded, coded + codes)]
+            coded += codes
+            marks.sort(key=lambda place: float(known[place]))
+            begins.append(marks)
+            reads.append([start, *(_row(field, known[place], start) for place in marks)])
+        most = max(map(len, begins))
+        cuts = np.array([marks + [nothing] * (most - len(marks)) for marks in begins], dtype=np.int64)
+        rows = np.array([read + [read[0]] * (most + 1 - len(read)) for read in reads], dtype=np.int64)
+        return cls(known, knots, cuts, rows)
+
+
+def _row(field: NumericField, value: np.float32, start: int) -> int:
+    """Return the table's row that `value` reads; `start` is the row of the missing value."""
+    codes, edges = (np.array(numbers, dtype=np.float32) for numbers in (field.codes, field.edges))
+    own = np.flatnonzero(codes == value)
+    if own.size:
+        return start + 1 + int(own[0])
+    return start + 1 + codes.size + int((edges[1:-1] <= value).sum())
+
+
+def _only(fields: Sequence[NumericField]) -> Fields:
+    return Fields(tuple(fields), ())
