@@ -18,7 +18,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Found:
-    """Names of what the search found, both (rows, tokens, 1, depth): the lower `row`, int64, and the upper's `share`."""
+    """What the search found, both (rows, tokens, 1, depth): the lower `row`, int64, and the `share` of the next one."""
 
     row: str
     share: str

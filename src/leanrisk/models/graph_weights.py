@@ -63,7 +63,9 @@ class GraphWeights:
             columns = graph.constant(weight.transpose(1, 0, 2).reshape(inputs, -1))
         else:
             steps = channel_steps(weight, 1)
-            columns = graph.op("Transpose", self._unpacked(graph.constant(codes_of(weight, steps)), steps), perm=[1, 0, 2])
+            columns = graph.op(
+                "Transpose", self._unpacked(graph.constant(codes_of(weight, steps)), steps), perm=[1, 0, 2]
+            )
             columns = graph.op("Reshape", columns, graph.constant([inputs, members * outputs]))
         state = graph.op("Relu", graph.op("Gemm", state, columns, graph.constant(array_of(layer.bias).ravel())))
         return graph.op("Transpose", graph.op("Reshape", state, graph.constant([0, members, outputs])), perm=[1, 0, 2])
