@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import floor
 
 import numpy as np
 import numpy.typing as npt
@@ -31,86 +32,89 @@ class Known:
 
 
 class Answer:
-    """How the slots of one decision's entities become its facts, in the order of `fact_names`."""
+    """How the slots of one decision's entities become its facts, in the order of `fact_names`.
+
+    Works in arrays of its own, since an allocation costs as much as the sum that it is for: one call at a time.
+    """
 
     def __init__(self, memory: Memory) -> None:
         above = parents(memory)
         self.levels = tuple(level for entity in memory.entities for level in entity.levels)
-        self._memory, self._book = memory, len(self.levels)
-        self._widths = np.array(memory.windows) / CELLS
+        self._strength, self._book = memory.strength, len(self.levels)
+        self._widths = (np.array(memory.windows) / CELLS).tolist()
         place = {level: number for number, level in enumerate(self.levels)} | {"": self._book}
         coarser = np.array([place[above[level]] for level in self.levels], dtype=np.int64)
         self._generations = list(_generations(coarser, self._book))
         families = {fact for entity in memory.entities for fact in entity.facts}
         self._volumes = Fact.VOLUME in families
         self._fading = Fact.DECAYED_RATE in families
-        self._no_volumes = np.zeros((self._book, len(memory.windows)))
-        self._pick = self._places(memory)
-
-    def _places(self, memory: Memory) -> Places:
-        """Return where each fact stands in the row of everything that is worked out."""
-        wide, levels = len(memory.windows), self._book
-        starts = np.cumsum([0, levels * wide, levels * wide, levels, levels, levels, levels])
-        names = [
-            *(f"count_{window:g}" for window in memory.windows),
-            *(f"volume_{window:g}" for window in memory.windows),
-        ]
-        where: list[int] = []
-        number = 0
-        for entity in memory.entities:
-            for _ in entity.levels:
-                own = {name: int(starts[at // wide]) + number * wide + at % wide for at, name in enumerate(names)}
-                single = ("known", "recency", "age", "new")
-                own |= {name: int(starts[2 + at]) + number for at, name in enumerate(single)}
-                rates = ["rate", *(f"rate_{window:g}" for window in memory.windows), "decayed_rate"]
-                own |= {name: int(starts[6]) + number * len(rates) + at for at, name in enumerate(rates)}
-                where += [own[name] for name in level_facts(entity, memory.windows)]
-                number += 1
-        return np.array(where, dtype=np.int64)
+        self._dated = bool({Fact.RECENCY, Fact.NOVELTY} & families)
+        # Outcomes and bads of each level and of the book: over all time, over each window, and fading.
+        self._told = np.zeros((self._book + 1, len(memory.windows) + 2, 2))
+        self._row, self._parts, self._pick = _laid_out(memory, self._book)
 
     def facts(self, cells: Cells, slots: Places, absent: npt.NDArray[np.bool_] | None, at: float) -> Floats:
         """Return the facts; `slots` has one for each level and the book's last, `absent` marks levels not named."""
-        own, levels = slots[:-1], self._book
-        counts, held = cells.windowed(slots, np.floor(at / self._widths).astype(np.int64))
-        volumes = np.vecdot(cells.volume[own], held[:-1]) if self._volumes else self._no_volumes
-        told = self._known(cells, slots, counts, at)
-        since = at - cells.span[own]
-        everything = [
-            counts[:-1, :, 0].ravel(),
-            volumes.ravel(),
-            told.known[:levels, 0],
-            since[:, 1],
-            since[:, 0],
-            np.isnan(since[:, 1]),
-        ]
+        own, parts = slots[:-1], self._parts
+        counts, held = cells.windowed(slots, self._steps(at))
+        parts["count"][...] = counts[:-1, :, 0]
+        if self._volumes:
+            np.vecdot(cells.volume.take(own, axis=0), held[:-1], out=parts["volume"])
+        self._tell(cells, slots, counts, at)
+        parts["known"][...] = self._told[:-1, 0, :1]
+        if self._dated:
+            np.subtract(at, cells.span.take(own, axis=0), out=parts["since"])
+            np.isnan(parts["since"][:, 1], out=parts["new"][:, 0])
         if absent is not None:
-            wide = np.repeat(absent, self._widths.size)
-            masks = (wide, wide, absent, absent, absent, absent)
-            everything = [np.where(mask, np.nan, values) for mask, values in zip(masks, everything, strict=True)]
-        return np.concatenate([*everything, told.rates[:levels].ravel()])[self._pick]
+            for name in ("count", "volume", "known", "since", "new"):
+                parts[name][absent] = np.nan
+        return self._row.take(self._pick)
 
     def known(self, cells: Cells, slots: Places, at: float) -> Known:
         """Return the outcomes behind the rates, and the rates, at this moment."""
-        counts, _ = cells.windowed(slots, np.floor(at / self._widths).astype(np.int64))
-        return self._known(cells, slots, counts, at)
+        counts, _ = cells.windowed(slots, self._steps(at))
+        self._tell(cells, slots, counts, at)
+        told = self._told.copy()
+        return Known(told[..., 0], told[..., 1], self._parts["rate"].copy())
 
-    def _known(self, cells: Cells, slots: Places, counts: npt.NDArray[np.uint32], at: float) -> Known:
-        both = np.zeros((2, slots.size, self._widths.size + 2))
-        both[:, :, 0] = cells.total.take(slots, axis=0).T
-        both[:, :, 1:-1] = counts[..., 1:].transpose(2, 0, 1)
+    def _steps(self, at: float) -> Places:
+        return np.array([floor(at / width) for width in self._widths])
+
+    def _tell(self, cells: Cells, slots: Places, counts: npt.NDArray[np.uint32], at: float) -> None:
+        """Work out the outcomes and the rates of each level and of the book."""
+        told, rates = self._told, self._parts["rate"]
+        told[:, 0] = cells.total.take(slots, axis=0)
+        told[:, 1:-1] = counts[..., 1:]
         if self._fading:
-            both[:, :, -1] = cells.fading(slots, at).T
-        known, bads = both
-        return Known(known, bads, self._smoothed(known, bads))
-
-    def _smoothed(self, known: Floats, bads: Floats) -> Floats:
-        strength, book = self._memory.strength, self._book
-        rates = np.empty_like(known)
-        rates[book, 0] = book_rate(float(bads[book, 0]), float(known[book, 0]))
-        rates[book, 1:] = smoothed(bads[book, 1:], known[book, 1:], rates[book, 0], strength)
+            told[:, -1] = cells.fading(slots, at)
+        known, bads, book, strength = told[..., 0], told[..., 1], self._book, self._strength
+        whole = book_rate(bads.item(book, 0), known.item(book, 0))
+        smoothed(bads[book], known[book], whole, strength, out=rates[book])
+        rates[book, 0] = whole
         for levels, above in self._generations:
             rates[levels] = smoothed(bads[levels], known[levels], rates[above], strength)
-        return rates
+
+
+def _laid_out(memory: Memory, levels: int) -> tuple[Floats, dict[str, Floats], Places]:
+    """Return a row for all that is worked out, its parts by level, and where each fact stands in the row."""
+    windows = [f"{window:g}" for window in memory.windows]
+    held = {"count": [f"count_{name}" for name in windows], "volume": [f"volume_{name}" for name in windows]}
+    held |= {"known": ["known"], "since": ["age", "recency"], "new": ["new"]}
+    held |= {"rate": ["rate", *(f"rate_{name}" for name in windows), "decayed_rate"]}
+    # The book has rates too.
+    row = np.zeros(sum((levels + (part == "rate")) * len(names) for part, names in held.items()))
+    parts: dict[str, Floats] = {}
+    starts: dict[str, tuple[int, int]] = {}
+    start = 0
+    for part, names in held.items():
+        size = (levels + (part == "rate")) * len(names)
+        parts[part] = row[start : start + size].reshape(-1, len(names))
+        starts |= {name: (start + place, len(names)) for place, name in enumerate(names)}
+        start += size
+    owners = [entity for entity in memory.entities for _ in entity.levels]
+    wanted = [(level, name) for level, entity in enumerate(owners) for name in level_facts(entity, memory.windows)]
+    pick = [starts[name][0] + level * starts[name][1] for level, name in wanted]
+    return row, parts, np.array(pick, dtype=np.int64)
 
 
 def _generations(above: Places, book: int) -> Iterator[tuple[Places | slice, Places | int]]:

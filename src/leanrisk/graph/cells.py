@@ -12,6 +12,12 @@ from leanrisk.graph.timeline import CELLS, Floats, Places, steps
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 _LONG_AGO = -(2**40)
+_TURNS = np.arange(CELLS)
+_HELD = np.array(
+    [(newest - _TURNS) % CELLS < CELLS - passed for newest in range(CELLS) for passed in range(CELLS + 1)],
+    dtype=np.uint32,
+)
+"""Which cells a window holds, by the cell of its newest step and the steps passed since."""
 _EVENTS, _KNOWN, _BADS = range(3)
 
 
@@ -27,7 +33,6 @@ class Cells:
     def __init__(self, windows: Sequence[float], half_life: float, *, volumes: bool = True) -> None:
         self._volumes = volumes
         self._windows, self._half_life = tuple(windows), half_life
-        self._turns = np.arange(CELLS)
         self.used = 1
         self._allocate(64)
 
@@ -93,7 +98,7 @@ class Cells:
         old = self.head[owners, place]
         newest = old.copy()
         np.maximum.at(newest, owner, now)
-        held = old[:, None] - (old[:, None] - self._turns) % CELLS > newest[:, None] - CELLS
+        held = old[:, None] - (old[:, None] - _TURNS) % CELLS > newest[:, None] - CELLS
         self.counts[owners, place] *= held[:, None]
         if self._volumes:
             self.volume[owners, place] *= held
@@ -101,12 +106,15 @@ class Cells:
         kept = np.flatnonzero(now > newest[owner] - CELLS)
         return kept, now[kept] % CELLS
 
-    def windowed(self, slots: Places, now: Places) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
-        """Return the counts in the windows at steps `now` (windows,), (n, windows, 3), and which cells they hold."""
-        head = self.head.take(slots, axis=0)[..., None]
-        held = (head - self._turns) & (CELLS - 1) < head - (now - CELLS)[:, None]
+    def windowed(self, slots: Places, now: Places) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Return the counts in the windows at steps `now` (windows,), (n, windows, 3), and 1 for each cell they hold.
+
+        No slot's newest fact may lie after `now`.
+        """
+        head = self.head.take(slots, axis=0)
+        held = _HELD.take((head & (CELLS - 1)) * (CELLS + 1) + np.minimum(now - head, CELLS), axis=0)
         # A product with zeros and ones adds up the cells that are held, at a quarter of the time of a masked sum.
-        found: npt.NDArray[np.uint32] = np.matmul(self.counts.take(slots, axis=0), held[..., None].view(np.uint8))
+        found: npt.NDArray[np.uint32] = np.matmul(self.counts.take(slots, axis=0), held[..., None])
         return found[..., 0], held
 
     def fading(self, slots: Places, at: float) -> Floats:

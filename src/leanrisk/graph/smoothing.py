@@ -11,15 +11,19 @@ Floats = npt.NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
 
 
-def smoothed(bads: Floats, known: Floats, above: Floats | float, strength: float) -> Floats:
+def smoothed(bads: Floats, known: Floats, above: Floats | float, strength: float, out: Floats | None = None) -> Floats:
     """Return `(bads + strength * above) / (known + strength)`, and `above` itself where nothing weighs.
 
     Empirical Bayes with a prior of `strength` outcomes at the coarser rate (Efron and Morris, 1975, "Data Analysis
-    Using Stein's Estimator"; the beta-binomial case).
+    Using Stein's Estimator"; the beta-binomial case). `out`: an array that takes the rates.
     """
     if strength > 0:
-        return np.asarray((bads + strength * above) / (known + strength))
-    return np.where(known > 0, bads / np.where(known > 0, known, 1.0), above)
+        return np.divide(bads + strength * above, known + strength, out=out)
+    rates = np.where(known > 0, bads / np.where(known > 0, known, 1.0), above)
+    if out is None:
+        return rates
+    out[...] = rates
+    return out
 
 
 def book_rate(bads: Number, known: Number) -> Number:

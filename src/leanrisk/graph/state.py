@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf, nextafter
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ class State:
     @property
     def clock(self) -> float:
         """The moment just after the latest fact that is counted; minus infinity before the first."""
-        return float(np.nextafter(self._latest, np.inf)) if self._latest > -np.inf else -np.inf
+        # By `math`, in a tenth of numpy's time: every look-up asks.
+        return nextafter(self._latest, inf) if self._latest > -inf else -inf
 
     @property
     def pending(self) -> int:
