@@ -38,8 +38,9 @@ from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.pretrain import pretrain
 from leanrisk.scenarios.catalogue import load_schema
 from leanrisk.techniques.base import Teacher
+from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.pretrained import Base
-from leanrisk.techniques.teaching import Classroom, Scale, teach
+from leanrisk.techniques.teaching import teach
 
 _SBA = "sba_loans/sba_balanced_30000.parquet"
 _SPLIT = SplitConfig(test_share=0.25, valid_share=0.1)

@@ -16,8 +16,8 @@ from leanrisk.models.gbdt_search import GbdtConfig, train_gbdt_full
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.contender import Contender, reading_of
 from leanrisk.techniques.base import Bench, Candidate, unmeasured
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.distill import Distill
-from leanrisk.techniques.teaching import Classroom
 
 TREES = EncoderConfig(levels=500, min_level_rows=10)
 """How trees read a book: as a run does."""

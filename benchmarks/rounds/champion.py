@@ -17,8 +17,8 @@ from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.contender import Contender, reading_of
 from leanrisk.pipelines.pretrain import pretrain
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.distill import Distill
-from leanrisk.techniques.teaching import Classroom
 
 TREES = EncoderConfig(levels=500, min_level_rows=10)
 """How trees read a book: as a run does."""

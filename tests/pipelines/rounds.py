@@ -20,8 +20,8 @@ from leanrisk.evaluate.gates import GateConfig
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.shrink import shrink
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.reteach import Method, Reteach
-from leanrisk.techniques.teaching import Classroom
 from tests.pipelines.tiny import LOANS, SEED, SPAN, loan_data, loans, tiny_recipe
 
 OPEN = GateConfig(auc_margin=-1.0, ks_margin=-1.0, resamples=100)

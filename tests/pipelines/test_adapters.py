@@ -22,8 +22,8 @@ from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.shelf import Shelf
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.catalogue import technique
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.teaching import Classroom
 from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
 from tests.pipelines.shelves import base_model, champion, refreshed, refreshed_model
 from tests.registry.bundles import bundle_copy, written

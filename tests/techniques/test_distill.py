@@ -23,9 +23,10 @@ from leanrisk.models.risk_config import preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.techniques.base import Teacher
 from leanrisk.techniques.catalogue import technique, technique_names
+from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.teaching import Classroom, Scale, _stopping_rows, calibrated
+from leanrisk.techniques.teaching import _stopping_rows, calibrated
 from tests.techniques.lean_books import (
     SETTINGS,
     applied,

@@ -14,9 +14,9 @@ from leanrisk.models.gbdt_search import GbdtConfig, train_gbdt_full
 from leanrisk.models.incumbent import Reading
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.reteach import Reteach
-from leanrisk.techniques.teaching import Classroom
 from tests.techniques.lean_books import FEATURES, asking, bench, book, candidate, lean_model, train_rows
 
 QUICK = Reteach(training=TrainingConfig(epochs=4, warmup=0.1, averaging=0.9, threads=1), classroom=Classroom(copies=4))

@@ -22,10 +22,10 @@ from leanrisk.models.table_lora import KNOTS
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.catalogue import technique
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.freeze import Freeze
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.lora import Lora
-from leanrisk.techniques.teaching import Classroom
 from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
 from tests.techniques.lean_books import FEATURES, SECTORS, bench, book, candidate, lean_model, train_rows
 

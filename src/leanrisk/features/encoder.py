@@ -90,6 +90,15 @@ class Encoder:
         usual = values[np.isfinite(values) & ~np.isin(values, special)]
         return NumericField(name, quantile_edges(usual, bins=bins), tuple(float(code) for code in special))
 
+    def keeping(self, names: Iterable[str]) -> Encoder:
+        """Return the encoder of these fields alone, in the order that they have here; each is read as before."""
+        kept = frozenset(names)
+        fields = Fields(
+            tuple(entry for entry in self.fields.numeric if entry.name in kept),
+            tuple(entry for entry in self.fields.category if entry.name in kept),
+        )
+        return Encoder(fields, tuple(name for name in self.dates if name in kept), self.time)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that must be present to encode a row: the fields, and the decision time where dates need it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from onnx import TensorProto
 
 from leanrisk.core.errors import ModelError
@@ -40,6 +41,14 @@ def export_graph(
     table = network.table.weight.detach().cpu().float().numpy()
     front = FrontEnd(fields, table, tuple(network.config.lookup_tokens), plan)
     logit = add_body(GraphWeights(graph, network, plan), front.add_to(graph))
+    return finished_graph(graph, logit, fields, calibration)
+
+
+def finished_graph(graph: GraphBuilder, logit: str, fields: Fields, calibration: Calibration) -> bytes:
+    """Return the serialised graph that ends in the logits named `logit`, (rows, lanes), of which the first counts.
+
+    Adds the calibration and the outputs, and declares those inputs that the fields need.
+    """
     graph.rename(_first_lane(graph, logit), "logit")
     graph.rename(_first_lane(graph, _calibrated(graph, calibration, logit)), "probability")
     inputs = {
@@ -69,19 +78,34 @@ def check_parity(
     codes may fall to either side by its last bit: there the middle of the differences must be within `TOLERANCE`, and
     each within `TOLERANCE_OF_CODES`.
     """
+    exact = plan is None or plan.arithmetic == "unpacked"
+    logits = predict_logits(network if plan is None else rounded_copy(network, plan), lookups)
+    return check_answers(graph, calibration, inputs, logits, most=TOLERANCE if exact else TOLERANCE_OF_CODES)
+
+
+def check_answers(
+    graph: bytes,
+    calibration: Calibration,
+    inputs: Inputs,
+    logits: npt.NDArray[np.float32],
+    *,
+    most: float = TOLERANCE,
+) -> float:
+    """Return the largest difference between the graph and these logits of a model of any kind, calibrated.
+
+    Raises `ModelError` where it is above `most`, or the middle one above `TOLERANCE`.
+    """
     session = GraphSession(graph)
     session.probability(inputs.take(slice(0, 0)))
-    expected = calibration.apply(predict_logits(network if plan is None else rounded_copy(network, plan), lookups))
+    expected = calibration.apply(logits)
     scale = 1.0 if calibration.link == "sigmoid" else max(1.0, abs(calibration.slope))
     whole = np.abs(session.probability(inputs) - expected)
     first = np.abs(session.probability(inputs.take(slice(0, 1))) - expected[:1])
     worst = float(max(whole.max(initial=0.0), first.max(initial=0.0))) / scale
-    exact = plan is None or plan.arithmetic == "unpacked"
-    most = TOLERANCE if exact else TOLERANCE_OF_CODES
     middle = float(np.median(whole)) / scale if whole.size else 0.0
     if not (worst <= most and middle <= TOLERANCE):
         raise ModelError(
-            f"The exported graph must agree with the network within {most}: it differs by {worst:.2e}. "
+            f"The exported graph must agree with its model within {most}: it differs by {worst:.2e}. "
             "Report this as a defect; nothing was written."
         )
     return worst

@@ -11,6 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 20
 """Operator set of every graph: old enough for the runtimes that banks have, new enough for every operator used."""
+TREES = "ai.onnx.ml"
+"""Domain of the operators for trees, which is part of ONNX."""
+_TREES_OPSET = 3
 
 _WORTH_A_CAST = 24
 """Numbers of a constant from which on a narrower type saves more bytes than the operator that widens it takes."""
@@ -94,9 +97,10 @@ class GraphBuilder:
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs],
             list(self._constants.values()),
         )
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="leanrisk", ir_version=9
-        )
+        sets = [helper.make_opsetid("", OPSET)]
+        if any(node.domain == TREES for node in self._nodes):
+            sets.append(helper.make_opsetid(TREES, _TREES_OPSET))
+        model = helper.make_model(graph, opset_imports=sets, producer_name="leanrisk", ir_version=9)
         helper.set_model_props(model, facts)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""What a network learns from: rows with outcomes, a teacher's opinions, or both."""
+"""What a student learns from: rows with outcomes, a teacher's opinions, or both."""
 
 from __future__ import annotations
 
@@ -8,9 +8,43 @@ import numpy as np
 import numpy.typing as npt
 
 from leanrisk.core.errors import ModelError
-from leanrisk.core.inputs import Lookups
+from leanrisk.core.inputs import Inputs, Lookups
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TaughtRows:
+    """Rows to learn from: `inputs`, `targets` (0/1 or standardised values; NaN = unknown), teacher's logits or None."""
+
+    inputs: Inputs
+    targets: Floats
+    teacher: Floats | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.inputs.rows, self.targets, self.teacher)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.inputs.rows
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """Which rows' outcomes are known, (rows,)."""
+        return np.isfinite(self.targets)
+
+    @classmethod
+    def joined(cls, parts: list[TaughtRows]) -> TaughtRows:
+        """Return the rows of all parts, one after another; where a part has no teacher its outcomes are the opinion."""
+        if len(parts) == 1:
+            return parts[0]
+        inputs = Inputs(
+            np.concatenate([part.inputs.numeric for part in parts]),
+            np.concatenate([part.inputs.category for part in parts]),
+        )
+        opinions = [part.targets if part.teacher is None else part.teacher for part in parts]
+        return cls(inputs, np.concatenate([part.targets for part in parts]), np.concatenate(opinions))
 
 
 @dataclass(frozen=True)
@@ -22,13 +56,18 @@ class Lesson:
     teacher: Floats | None = None
 
     def __post_init__(self) -> None:
-        for name, values in (("targets", self.targets), ("teacher", self.teacher)):
-            if values is not None and values.shape != (self.lookups.rows,):
-                raise ModelError(
-                    f"{name} must align with the rows: shape {values.shape} against {self.lookups.rows} rows. "
-                    "Score the same table again."
-                )
-        if self.teacher is not None and not np.isfinite(self.teacher).all():
-            raise ModelError("A teacher's scores must be finite: some are NaN or infinite. Leave those rows out.")
-        if self.teacher is None and np.isnan(self.targets).all():
-            raise ModelError("A lesson needs a teacher's scores or known outcomes: it has neither. Add some rows.")
+        _check(self.lookups.rows, self.targets, self.teacher)
+
+
+def _check(rows: int, targets: Floats, teacher: Floats | None) -> None:
+    """Raise `ModelError` for what does not align with the rows, is not finite, or says nothing."""
+    for name, values in (("targets", targets), ("teacher", teacher)):
+        if values is not None and values.shape != (rows,):
+            raise ModelError(
+                f"{name} must align with the rows: shape {values.shape} against {rows} rows. "
+                "Score the same table again."
+            )
+    if teacher is not None and not np.isfinite(teacher).all():
+        raise ModelError("A teacher's scores must be finite: some are NaN or infinite. Leave those rows out.")
+    if teacher is None and np.isnan(targets).all():
+        raise ModelError("A lesson needs a teacher's scores or known outcomes: it has neither. Add some rows.")

@@ -6,7 +6,7 @@ import json
 import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,10 @@ class Scorecard:
     def shortfalls(self, inputs: Inputs) -> npt.NDArray[np.float64]:
         """Return how far each characteristic lies below its best attribute, in points: what reason codes rank."""
         return np.array([entry.points.max() for entry in self.characteristics]) - self.points(inputs)
+
+    def reading_only(self, fields: Fields, reading: Reading) -> Scorecard:
+        """Return the same card over these fields, which must hold every column that carries points."""
+        return replace(self, fields=fields, reading=reading)
 
     def usual(self) -> RecordRoute:
         """Return the route most banks serve: a record, a one-row pandas frame, its bins and points."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,14 +119,11 @@ def fit_logistic(inputs: Inputs, labels: npt.NDArray[np.float32], fields: Fields
     from sklearn.linear_model import LogisticRegression
 
     flags = labels.astype(np.int64)
-    binned = [_binned(inputs, flags, fields, place, config) for place in range(len(fields.names))]
-    usable = [entry for entry in binned if entry is not None]
-    if not usable:
-        raise ModelError("A scorecard needs a column with at least two different values: there is none. Add features.")
-    ranked = sorted(usable, key=lambda entry: -entry.frozen.iv)
-    columns = [entry for entry in ranked if entry.frozen.iv >= config.min_iv][: config.most_columns] or ranked[:1]
+    columns = binned_columns(inputs, flags, fields, config)
     while True:
-        woe = np.stack([e.frozen.woe[e.frozen.places(_values(inputs, fields, e.column))] for e in columns], axis=1)
+        woe = np.stack(
+            [e.frozen.woe[e.frozen.places(column_values(inputs, fields, e.column))] for e in columns], axis=1
+        )
         model = LogisticRegression(C=config.ridge, solver="newton-cholesky", max_iter=200).fit(woe, flags)
         worst = int(np.argmax(model.coef_[0]))
         if len(columns) == 1 or model.coef_[0, worst] < 0:
@@ -133,13 +131,39 @@ def fit_logistic(inputs: Inputs, labels: npt.NDArray[np.float32], fields: Fields
         del columns[worst]
 
 
+def binned_columns(
+    inputs: Inputs, flags: npt.NDArray[np.int64], fields: Fields, config: ScorecardConfig
+) -> list[Binned]:
+    """Return the columns that may enter a scorecard, binned, strongest first; raises `ModelError` where there is none.
+
+    Those below `min_iv` are left out, but one stays.
+    """
+    binned = [_binned(inputs, flags, fields, place, config) for place in range(len(fields.names))]
+    usable = [entry for entry in binned if entry is not None]
+    if not usable:
+        raise ModelError("A scorecard needs a column with at least two different values: there is none. Add features.")
+    ranked = sorted(usable, key=lambda entry: -entry.frozen.iv)
+    return [entry for entry in ranked if entry.frozen.iv >= config.min_iv][: config.most_columns] or ranked[:1]
+
+
 def frozen(fitted: Logistic, scale: PointScale, fields: Fields, reading: Reading) -> Scorecard:
     """Return the fitted parts as a plain points table."""
-    intercept = float(fitted.model.intercept_[0])
-    share = (scale.offset - scale.factor * intercept) / len(fitted.columns)
+    entries = [binned.frozen for binned in fitted.columns]
+    return pointed(entries, fitted.model.coef_[0], float(fitted.model.intercept_[0]), scale, fields, reading)
+
+
+def pointed(
+    columns: Sequence[Characteristic],
+    coefficients: Floats,
+    intercept: float,
+    scale: PointScale,
+    fields: Fields,
+    reading: Reading,
+) -> Scorecard:
+    """Return the table of points of these characteristics with their coefficients, (characteristics,)."""
+    share = (scale.offset - scale.factor * intercept) / len(columns)
     entries = []
-    for binned, coefficient in zip(fitted.columns, fitted.model.coef_[0], strict=True):
-        entry = binned.frozen
+    for entry, coefficient in zip(columns, coefficients, strict=True):
         attributes = tuple(
             Attribute(a.label, a.woe, share - scale.factor * float(coefficient) * a.woe, a.rows, a.bads)
             for a in entry.attributes
@@ -154,7 +178,7 @@ def _binned(
     inputs: Inputs, flags: npt.NDArray[np.int64], fields: Fields, place: int, config: ScorecardConfig
 ) -> Binned | None:
     """Return the column's bins, or None where it never varies or holds nothing but gaps and special codes."""
-    values = _values(inputs, fields, place)
+    values = column_values(inputs, fields, place)
     if np.unique(values).size < 2:
         return None
     if place < len(fields.numeric):
@@ -233,7 +257,8 @@ def category_text(codes: Floats) -> npt.NDArray[np.object_]:
     return np.array([None if code == MISSING else str(int(code)) for code in codes], dtype=object)
 
 
-def _values(inputs: Inputs, fields: Fields, place: int) -> Floats:
+def column_values(inputs: Inputs, fields: Fields, place: int) -> Floats:
+    """Return one column of the inputs as float64, (rows,): numbers, or category codes."""
     first = len(fields.numeric)
     column = inputs.numeric[:, place] if place < first else inputs.category[:, place - first]
     return column.astype(np.float64)

@@ -40,7 +40,7 @@ def trainable(champion: Bundle, config: RefreshConfig) -> GraphModel:
     """Return the champion's lean model; asked before anything is written, and before a teacher is fitted in vain.
 
     Raises `BundleError` for a bundle without weights of its own or that predicts an amount, `ModelError` for damaged
-    weights and for a method that its network does not have.
+    weights and for a method that its network does not have, or that needs a network where there is none.
     """
     if BASE_FACT in champion.manifest.facts:
         raise BundleError(
@@ -58,8 +58,11 @@ def trainable(champion: Bundle, config: RefreshConfig) -> GraphModel:
             f"A refresh is judged by how well good and bad are told apart: '{champion.folder}' predicts an amount. Fit "
             "it anew."
         )
+    if not isinstance(model, LeanModel):
+        config.teach.check_anew(model)
+        return model
     adapter = config.teach.tuning(Candidate(model.features, model)).adapter
-    if isinstance(model, LeanModel) and adapter is not None and adapter.needs_blocks and not model.network.depth:
+    if adapter is not None and adapter.needs_blocks and not model.network.depth:
         raise ModelError(
             f"LoRA adapts the projections of a transformer: '{champion.folder}' has the preset "
             f"'{model.facts.get('preset')}', which has none. Give --method auto, all or lora (which adapts the field "

@@ -17,9 +17,9 @@ from leanrisk.models.gbdt_search import GbdtConfig, train_gbdt_full
 from leanrisk.models.incumbent import Reading
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.graph_model import GraphModel
-from leanrisk.techniques.teaching import Classroom
 
 _ROWS_PER_TRIAL = 200
 _TAUGHT_ROWS = 4000

@@ -143,7 +143,8 @@ class Bench:
     `measure` gives quality (on validation) and cost of a candidate with the very scorer that serves; techniques are
     measured through it, since they may not import the layers that know how. `refit` fits the incumbent anew, with its
     fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from; `compare`
-    says what the recipe's gates would make of two scores of the same rows. Each is None where a round has none.
+    says what the recipe's gates would make of two scores of the same rows; `unlabelled` are rows without a known
+    outcome, which only the teacher can say something about. Each is None where a round has none.
     """
 
     train: Dataset
@@ -156,6 +157,7 @@ class Bench:
     refit: Callable[[Dataset], Model] | None = None
     memory: Callable[[], MemoryStore] | None = None
     compare: Compare | None = None
+    unlabelled: pl.DataFrame | None = None
 
 
 def unmeasured(candidate: Candidate) -> Measurement:

@@ -1,4 +1,4 @@
-"""Distillation: the incumbent teaches a small network that a single graph can hold."""
+"""Distillation: the incumbent teaches a small student that a single graph can hold."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from leanrisk.core.errors import ConfigError
 from leanrisk.core.schema import Kind, Schema
 from leanrisk.core.seeding import derived_seed
 from leanrisk.features.encoder import Encoder, EncoderConfig
+from leanrisk.models.forest_fit import ForestConfig
 from leanrisk.models.risk_config import PRESETS, preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
+from leanrisk.models.scorecard_fit import ScorecardConfig
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
+from leanrisk.techniques.classroom import Classroom, Scale
+from leanrisk.techniques.graph_model import GraphModel
 from leanrisk.techniques.lean_model import LeanModel
+from leanrisk.techniques.lean_scorecard import LeanScorecard
+from leanrisk.techniques.lean_trees import LeanTrees
 from leanrisk.techniques.pretrained import load_base, read_base_facts
-from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
+from leanrisk.techniques.teaching import calibrated, teach
+
+STUDENTS = ("network", "trees", "scorecard")
 
 
 @dataclass(frozen=True)
@@ -29,27 +37,55 @@ class Distill:
 
     `base` names a folder that `leanrisk pretrain` wrote: the student then starts from its encoder and its weights, and
     reads its columns. An empty `preset` is that of the base, "swift" without one.
+
+    `student` says what is taught instead of a network: "trees", a slim ensemble with the settings `trees`, often the
+    cheapest of all on a CPU, or a "scorecard" with its settings. `training` then gives the weights of the loss, which
+    is the same.
     """
 
+    student: str = "network"
     preset: str = ""
     base: str = ""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    trees: ForestConfig = field(default_factory=ForestConfig)
+    scorecard: ScorecardConfig = field(default_factory=ScorecardConfig)
     classroom: Classroom = field(default_factory=Classroom)
     name: str = "distill"
 
     def __post_init__(self) -> None:
         # Asked here as well as by the network's settings: a misspelt recipe must fail before the incumbent is trained.
+        if self.student not in STUDENTS:
+            raise ConfigError(
+                f"distill.student must be one of {', '.join(STUDENTS)}: it is {self.student!r}. Choose one."
+            )
+        if self.student != "network" and (self.preset or self.base):
+            raise ConfigError(
+                f"distill.preset and distill.base are for networks: the student is {self.student!r}. Leave them out."
+            )
         own = self._of_the_base() if self.base else "swift"
         object.__setattr__(self, "preset", self.preset or own)
         if self.preset not in PRESETS:
             raise ConfigError(f"distill.preset must be one of {', '.join(PRESETS)}: it is {self.preset!r}. Choose one.")
 
     def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
-        """Return the candidate with a taught and calibrated network in place of its model."""
-        encoder, network, origin = self._start(bench.train.keeping(candidate.features), bench.seed)
-        features = tuple(name for name in candidate.features if name in encoder.fields.names)
-        rows = bench.train.keeping(features)
+        """Return the candidate with a taught and calibrated student in place of its model."""
+        rows = bench.train.keeping(candidate.features)
+        model = self._network(rows, bench) if self.student == "network" else self._plain(rows, bench)
+        features = tuple(name for name in candidate.features if name in model.features)
+        lineage = (*candidate.lineage, self.name)
+        return replace(candidate, features=features, model=model, precision="fp32", lineage=lineage)
+
+    def _plain(self, rows: Dataset, bench: Bench) -> GraphModel:
+        """Return the student that is no network."""
+        encoder, training, room = Encoder.fit(rows, self.encoder), self.training, self.classroom
+        if self.student == "scorecard":
+            return LeanScorecard.taught(encoder, rows, bench, config=self.scorecard, training=training, classroom=room)
+        return LeanTrees.taught(encoder, rows, bench, config=self.trees, training=training, classroom=room)
+
+    def _network(self, seen: Dataset, bench: Bench) -> LeanModel:
+        encoder, network, origin = self._start(seen, bench.seed)
+        rows = seen.keeping(name for name in seen.features if name in encoder.fields.names)
         scale = Scale.of(rows.labels, bench.objective)
         log = teach(
             network,
@@ -61,10 +97,11 @@ class Distill:
             scale=scale,
             seed=bench.seed,
             objective=bench.objective,
+            unlabelled=bench.unlabelled,
             progress=bench.progress,
         )
         calibration = calibrated(network, encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective)
-        model = LeanModel.exported(
+        return LeanModel.exported(
             encoder,
             network,
             calibration,
@@ -79,8 +116,6 @@ class Distill:
             gpu_s=round(log.gpu_s, 3),
             gpu=log.gpu,
         )
-        lineage = (*candidate.lineage, self.name)
-        return replace(candidate, features=features, model=model, precision="fp32", lineage=lineage)
 
     def _start(self, rows: Dataset, seed: int) -> tuple[Encoder, RiskTransformer, str | None]:
         """Return the encoder and the network to teach, and the digest of the base that they come from, if any."""

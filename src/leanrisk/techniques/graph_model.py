@@ -21,10 +21,16 @@ from leanrisk.features.encoder import Encoder
 from leanrisk.models.calibration import Calibration
 from leanrisk.models.incumbent import RecordRoute
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.techniques.base import Bench
+from leanrisk.techniques.classroom import Classroom
 
 FACTS = "lean.json"
 NETWORK_KIND = "risk-transformer"
-_HOMES = {NETWORK_KIND: "leanrisk.techniques.lean_model:LeanModel"}
+_HOMES = {
+    NETWORK_KIND: "leanrisk.techniques.lean_model:LeanModel",
+    "trees": "leanrisk.techniques.lean_trees:LeanTrees",
+    "scorecard": "leanrisk.techniques.lean_scorecard:LeanScorecard",
+}
 """Where each kind of lean model is at home, loaded when a folder of that kind is opened."""
 
 
@@ -67,6 +73,13 @@ class GraphModel(ABC):
     def tuning(self) -> dict[str, Any] | None:
         """What its last tuning did, as plain values; None where it was taught as a whole."""
         return None
+
+    def again(self, bench: Bench, classroom: Classroom) -> GraphModel:
+        """Return a model of this kind and with these settings, taught anew on the bench's rows behind the same encoder.
+
+        Raises `ModelError` where the kind learns on from what it has instead.
+        """
+        raise ModelError(f"A lean model of kind '{self.kind}' is tuned, not taught anew. Refresh it as a network.")
 
     def score(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """Return the probability of bad (regression: the value) for encoded rows, float32 (rows,)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
-from leanrisk.techniques.teaching import Classroom
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
 
 

@@ -19,10 +19,10 @@ from leanrisk.models.graph_proof import graph_proof
 from leanrisk.models.quantization import Arithmetic
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate
+from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.rounding import FEW_EPOCHS, Rounding, Route, calibration_rows, in_int8
 from leanrisk.techniques.sensitivity import CALIBRATION, PartError, sensitivity
-from leanrisk.techniques.teaching import Classroom, Scale
 
 _PAIRS = 3
 """Measurements of latency before and after, by turns: one of 500 calls tells little of a p99 on a shared machine."""

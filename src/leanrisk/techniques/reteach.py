@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import ConfigError
+from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.seeding import generator
 from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench, Candidate, Teacher
+from leanrisk.techniques.classroom import Classroom
+from leanrisk.techniques.graph_model import GraphModel
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.teaching import Classroom
 from leanrisk.techniques.tuning import LoraSettings, Tuning, tuned
 
 Method = Literal["auto", "all", "lora", "freeze", "lora+freeze"]
@@ -29,7 +30,8 @@ class Reteach:
     `method` says what learns: all weights, adapters, what stands above a frontier, or adapters above a frontier. All
     weights by default: over six rounds of two books that was measured best for every preset. "auto" is "lora+freeze"
     for a transformer whose inputs have not drifted, and all weights otherwise. `replay` is the number of older rows for
-    each new one. The encoder stays as it is, so inputs keep their meaning from champion to champion.
+    each new one. The encoder stays as it is, so inputs keep their meaning from champion to champion. Trees and
+    scorecards have no weights to go on from: they are taught anew on the same rows, which takes them seconds.
     """
 
     method: Method = "all"
@@ -64,14 +66,28 @@ class Reteach:
         """Return the candidate taught on the bench's rows, which are the new ones, and on a sample of `older` rows.
 
         `older` rows also say how far the new ones have drifted, which lowers the frontier. `cache`: folder for the
-        states of frozen blocks. Raises `ModelError` as `tuned` does.
+        states of frozen blocks. What is no network is taught anew on these rows instead. Raises `ModelError` as `tuned`
+        does, and for a method that the model's kind does not have.
         """
         new, lesson = bench.train, bench
         if older is not None:
             rows = self.rows(new, older, seed=bench.seed)
             lesson = replace(bench, train=rows, teacher=_of_all(bench.teacher, rows, known=new.rows))
+        if isinstance(candidate.model, GraphModel) and not isinstance(candidate.model, LeanModel):
+            self.check_anew(candidate.model)
+            model = candidate.model.again(lesson, self.classroom)
+            features = tuple(name for name in candidate.features if name in model.features)
+            return replace(candidate, features=features, model=model, lineage=(*candidate.lineage, self.name))
         tuning = self.tuning(candidate)
         return tuned(candidate, lesson, tuning, name=self.name, new=new, older=older, cache=cache)
+
+    def check_anew(self, model: GraphModel) -> None:
+        """Raise `ModelError` where the method needs a network and the model is none."""
+        if self.method not in ("auto", "all"):
+            raise ModelError(
+                f"The method '{self.method}' adapts or freezes the layers of a network: a lean model of kind "
+                f"'{model.kind}' has none, and is taught anew. Give --method all or auto."
+            )
 
     def tuning(self, candidate: Candidate) -> Tuning:
         """Return what learns in this candidate's model, by `method`."""

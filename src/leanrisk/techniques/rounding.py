@@ -17,8 +17,9 @@ from leanrisk.models.graph_proof import graph_proof
 from leanrisk.models.quantization import Arithmetic, Quantization
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench
+from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
+from leanrisk.techniques.teaching import calibrated, teach
 
 Route = Literal["static", "qat", "dynamic"]
 

@@ -19,9 +19,10 @@ from leanrisk.models.training import plain_network
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.models.training_loop import TrainingLog
 from leanrisk.techniques.base import Bench, Candidate
+from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.rounding import in_int8_again
-from leanrisk.techniques.teaching import Classroom, Scale, calibrated, teach
+from leanrisk.techniques.teaching import calibrated, teach
 
 _MOST_ALPHA = 1e6
 
