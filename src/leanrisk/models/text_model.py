@@ -37,7 +37,7 @@ _TESTED = "BERT, Llama, Qwen2, Qwen3 and deepseek_v3"
 
 
 @dataclass(frozen=True)
-class TextModel:
+class TextNetwork:
     """A network that puts texts into classes, and the tokenizer that reads them for it.
 
     `network` answers `network(**tokens)` with `.logits`, (rows, labels); `architecture` is its `model_type`.
@@ -80,7 +80,7 @@ class PooledClassifier(nn.Module):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def load_text_model(folder: Path | str, *, labels: int = 2, seed: int = 0) -> TextModel:
+def load_text_model(folder: Path | str, *, labels: int = 2, seed: int = 0) -> TextNetwork:
     """Return the model in `folder` for `labels` classes, in float32 on the CPU and in evaluation mode.
 
     A head that the folder does not hold is drawn from `seed`. An architecture that transformers has no classification
@@ -94,7 +94,7 @@ def load_text_model(folder: Path | str, *, labels: int = 2, seed: int = 0) -> Te
         tokenizer = _tokenizer(place)
         network = _network(place, config, labels)
     _pad(tokenizer, network, place)
-    return TextModel(network.train(False), tokenizer, str(config.model_type), labels)
+    return TextNetwork(network.train(False), tokenizer, str(config.model_type), labels)
 
 
 def _tokenizer(place: Path) -> PreTrainedTokenizerBase:
