@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from leanrisk.models.image_distillation import distill_image as distill_image
     from leanrisk.models.image_scoring import ImageModel as ImageModel
     from leanrisk.models.losses import distillation_loss as distillation_loss
+    from leanrisk.models.text_distillation import distill_text as distill_text
+    from leanrisk.models.text_scoring import TextModel as TextModel
     from leanrisk.pipelines.estimators import LeanRiskClassifier as LeanRiskClassifier
     from leanrisk.pipelines.estimators import LeanRiskRegressor as LeanRiskRegressor
     from leanrisk.pipelines.pretrain import pretrain as pretrain
@@ -33,8 +35,10 @@ _HOME = {
     "LeanRiskRegressor": "leanrisk.pipelines.estimators",
     "Recipe": "leanrisk.pipelines.recipe",
     "Schema": "leanrisk.core.schema",
+    "TextModel": "leanrisk.models.text_scoring",
     "__version__": "leanrisk.core.version",
     "distill_image": "leanrisk.models.image_distillation",
+    "distill_text": "leanrisk.models.text_distillation",
     "distillation_loss": "leanrisk.models.losses",
     "pretrain": "leanrisk.pipelines.pretrain",
     "refresh": "leanrisk.pipelines.refresh",
@@ -50,8 +54,10 @@ __all__ = [
     "LeanRiskRegressor",
     "Recipe",
     "Schema",
+    "TextModel",
     "__version__",
     "distill_image",
+    "distill_text",
     "distillation_loss",
     "pretrain",
     "refresh",

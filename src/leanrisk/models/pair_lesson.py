@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,15 @@ class Batches(Protocol):
 
     def take(self, chosen: Tensor) -> Inputs:
         """Return what the network reads for these rows (int64 numbers), by the names of its arguments."""
+        ...
+
+
+@runtime_checkable
+class Arranging(Protocol):
+    """Batches that say which rows go well together: texts of like length need little padding."""
+
+    def arranged(self, order: Tensor, batch: int) -> Tensor:
+        """Return the row numbers of `order` in another order, to be cut into batches of `batch`."""
         ...
 
 

@@ -20,7 +20,7 @@ from leanrisk.core.seeding import derived_seed
 from leanrisk.models.device import Device
 from leanrisk.models.losses import distillation_loss, outcome_loss
 from leanrisk.models.pair_config import PairConfig
-from leanrisk.models.pair_lesson import Batches, Floats, Inputs, PairLesson
+from leanrisk.models.pair_lesson import Arranging, Batches, Floats, Inputs, PairLesson
 from leanrisk.models.training_loop import schedule
 
 _SILENT = Silent()
@@ -235,6 +235,8 @@ class _Teaching:
         return total / rows
 
     def _batches(self, order: Tensor) -> list[Tensor]:
+        if isinstance(self.lesson.batches, Arranging):
+            order = self.lesson.batches.arranged(order, self.config.batch)
         batches = list(order.split(self.config.batch))
         # The mean and spread of a single row are none: batch normalisation refuses it.
         if len(batches) > 1 and len(batches[-1]) == 1:

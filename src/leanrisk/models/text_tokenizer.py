@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,7 +54,7 @@ class TextReading:
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A WordPiece tokenizer as the JSON of the `tokenizers` library, and the most tokens that are read of a text.
+    """A byte-pair tokenizer as the JSON of the `tokenizers` library, and the most tokens that are read of a text.
 
     Letters are folded (NFKC, lower case, no accents, no control characters), each number is one token, and each
     Chinese character stands by itself.
@@ -74,12 +75,14 @@ class TextTokenizer:
         """
         if vocabulary < 100:
             raise ConfigError(f"A vocabulary needs 100 pieces or more: {vocabulary} were asked for. Raise it.")
-        inner = Tokenizer(models.WordPiece(unk_token=_SPECIAL[UNKNOWN]))
+        inner = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN], fuse_unk=True))
         inner.normalizer = normalizers.Sequence(
             [normalizers.NFKC(), normalizers.BertNormalizer(), normalizers.Replace(Regex(_NUMBER), "0")]
         )
         inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(
+        # Byte-pair merges without a mark for the inside of a word: with one (WordPiece) the library numbers the marked
+        # letters in the order of a hash table, and the same texts give another tokenizer in each process.
+        trainer = trainers.BpeTrainer(
             vocab_size=vocabulary,
             min_frequency=2,
             limit_alphabet=min(_ALPHABET, vocabulary // 2),
@@ -87,7 +90,7 @@ class TextTokenizer:
             show_progress=False,
         )
         whole = longest * _LETTERS_PER_TOKEN
-        inner.train_from_iterator((_plain(text)[:whole] for text in texts), trainer)
+        inner.train_from_iterator((_checked(text, place)[:whole] for place, text in enumerate(texts)), trainer)
         if inner.get_vocab_size() <= len(_SPECIAL):
             raise ModelError("A tokenizer learns from words: none of the texts holds one. Bring texts.")
         return cls(inner.to_str(), longest)
@@ -147,7 +150,7 @@ class TextTokenizer:
 
 
 def _checked(text: object, place: int) -> str:
-    if text is None or (isinstance(text, float) and text != text):
+    if text is None or (isinstance(text, float) and math.isnan(text)):
         return ""
     if not isinstance(text, str):
         what = f"row {place} of the texts is a {type(text).__name__}: only texts and nulls are read."
