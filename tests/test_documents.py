@@ -84,6 +84,13 @@ def test_the_memory_of_its_how_to_reads_and_its_step_has_the_defaults():
     assert technique("memory", first["settings"]) == technique("memory", {})
 
 
+def test_the_settings_of_the_selection_are_the_defaults():
+    (step,) = tomllib.loads(toml_of(page("select")))["steps"]
+    shown = technique(step["technique"], step["settings"])
+    assert shown == technique("select", {})
+    assert set(step["settings"]) == {entry.name for entry in fields(shown)} - {"name"}  # type: ignore[arg-type]
+
+
 def test_the_settings_of_the_how_tos_are_the_defaults():
     (step,) = tomllib.loads(toml_of(page("distill")))["steps"]
     settings = step["settings"]
