@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,11 +24,12 @@ class Dataset:
 
     Build it with `leanrisk.data.load`, which checks the contract; the constructor itself only checks that the columns
     are there. numeric: Float32 (null = missing); category, text: String; date, time: Date or Datetime (numeric for a
-    time that counts, such as a year or a step).
+    time that counts, such as a year or a step). tables: edge tables of the schema's memory by name, as they were read.
     """
 
     frame: pl.DataFrame
     schema: Schema
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         lost = [column.name for column in self.schema.columns if column.name not in self.frame.columns]

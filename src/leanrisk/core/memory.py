@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from leanrisk.core.edge_table import EdgeTable
 from leanrisk.core.errors import ConfigError
 
 PREFIX = "memory."
@@ -112,7 +113,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Memory:
-    """Entities and links whose facts are looked up at decision time, as known at that moment.
+    """Entities, links and edge tables whose facts are looked up at decision time, as known at that moment.
 
     A row is known to have happened at its decision time. Its outcome is known at the time in column `known`; where that
     is null or not given, a bad is known `delay` and a good `maturity` days after the decision. With `whole_cohorts` no
@@ -126,6 +127,7 @@ class Memory:
 
     entities: tuple[Entity, ...] = ()
     links: tuple[Link, ...] = ()
+    edges: tuple[EdgeTable, ...] = ()
     amount: str = ""
     known: str = ""
     delay: float = 0.0
@@ -147,11 +149,13 @@ class Memory:
                 f"memory.maturity ({self.maturity}) must not be below delay ({self.delay}), which is 0 or more: a good "
                 "is not known before a bad. Correct them."
             )
-        names = [level for entity in self.entities for level in entity.levels] + [link.name for link in self.links]
+        names = [level for entity in self.entities for level in entity.levels]
+        names += [*(link.name for link in self.links), *(table.name for table in self.edges)]
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ConfigError(f"Names in a memory must be unique: '{twice}' stands twice. Rename one.")
         self._check_under()
+        self._check_edges()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the memory as plain TOML values, defaults left out."""
@@ -173,6 +177,17 @@ class Memory:
                 seen.append(owner)
                 under = coarser[owner]
 
+    def _check_edges(self) -> None:
+        entities = {entity.name: entity for entity in self.entities}
+        for table in self.edges:
+            _check_name(table.name, "edge table")
+            own = entities.get(table.entity)
+            if own is None or len(own.columns) > 1:
+                raise ConfigError(
+                    f"edges '{table.name}': entity = '{table.entity}' must be an entity of this memory that one column "
+                    f"names. There are: {', '.join(name for name in entities if len(entities[name].columns) == 1)}."
+                )
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the table that name entities, each once, in the order of their first use."""
@@ -184,7 +199,7 @@ class Memory:
 def _told(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_told(item) for item in value]
-    if isinstance(value, Entity | Link | Memory):
+    if isinstance(value, Entity | Link | EdgeTable | Memory):
         held = {entry.name: (getattr(value, entry.name), entry.default) for entry in fields(value)}
         return {name: _told(own) for name, (own, usual) in held.items() if usual is MISSING or own != usual}
     return value.value if isinstance(value, StrEnum) else value

@@ -47,6 +47,9 @@ class Role(StrEnum):
 
 _SINGLE_ROLES = (Role.TARGET, Role.ID, Role.TIME, Role.OUTCOME_TIME, Role.GROUP, Role.SCORE)
 
+_LISTED = ("entities", "links", "edges")
+"""Keys of a memory that hold a list of tables."""
+
 _AFTERWARDS = (Role.TARGET, Role.OUTCOME_TIME, Role.EXPOST, Role.SCORE)
 
 
@@ -224,7 +227,7 @@ class Schema:
         if memory is not None:
             lines += ["", "[memory]"]
             for key, value in memory.items():
-                lines += _toml_rows(key, value) if key in ("entities", "links") else [f"{key} = {_toml(value)}"]
+                lines += _toml_rows(key, value) if key in _LISTED else [f"{key} = {_toml(value)}"]
         return "\n".join([*lines, ""])
 
 

@@ -18,6 +18,8 @@ import polars as pl
 
 from leanrisk.core.memory import PREFIX, Entity, Fact, Memory
 from leanrisk.graph.blocks import Block, blocks
+from leanrisk.graph.edge_facts import build_edge_facts
+from leanrisk.graph.edges import Edges
 from leanrisk.graph.events import Events
 from leanrisk.graph.facts import ALL, DECAYED, Horizon, entity_fact_names, fact_names, horizons, parents
 from leanrisk.graph.links import build_link_facts
@@ -33,14 +35,21 @@ Columns = dict[str, npt.NDArray[np.float32]]
 Wanted = Mapping[str, tuple[Horizon, ...]]
 
 
-def build_facts(memory: Memory, events: Events, asked: Events) -> pl.DataFrame:
+def build_facts(
+    memory: Memory, events: Events, asked: Events, edges: Mapping[str, Edges] | None = None
+) -> pl.DataFrame:
     """Return one row of float32 facts for every asked row, as known strictly before it happened.
 
     Columns are those of `fact_names`. An entity that nobody has seen has counts of 0 and the coarser entity's rates; a
-    row that names none has NaN counts and the coarser rates. `MemoryStore.lookup` gives the same, one row at a time.
+    row that names none has NaN counts and the coarser rates. `edges`: by the name of their table; a table that is not
+    among them has none. `MemoryStore.lookup` gives the same, one row at a time.
     """
     facts = pl.DataFrame(_entity_facts(memory, events, asked))
     frames = [build_link_facts(memory, link, events, asked) for link in memory.links]
+    held = edges or {}
+    frames += [
+        build_edge_facts(memory, table, held.get(table.name, Edges.none()), events, asked) for table in memory.edges
+    ]
     return pl.concat([facts, *frames], how="horizontal").select(fact_names(memory))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from leanrisk.core.memory import PREFIX, Entity, Fact, Memory
+from leanrisk.graph.edge_facts import edge_fact_names
 from leanrisk.graph.links import link_fact_names
 
 ALL, DECAYED = "all", "decayed"
@@ -16,9 +17,10 @@ Horizon = str | float
 
 
 def fact_names(memory: Memory) -> tuple[str, ...]:
-    """Return the column of every fact: entities in their order, each from fine to coarse, then links."""
+    """Return the column of every fact: entities in their order, each from fine to coarse, then links, then edges."""
     linked = (name for link in memory.links for name in link_fact_names(link, memory.windows))
-    return (*entity_fact_names(memory), *linked)
+    edges = (name for table in memory.edges for name in edge_fact_names(table, memory.windows))
+    return (*entity_fact_names(memory), *linked, *edges)
 
 
 def entity_fact_names(memory: Memory) -> tuple[str, ...]:

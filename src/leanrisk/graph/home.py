@@ -14,9 +14,9 @@ import numpy as np
 
 from leanrisk.core.errors import MemoryStoreError, OutputError
 from leanrisk.core.memory import Memory
-from leanrisk.graph.events import Events
+from leanrisk.graph.edges import AbsorbedEdges
 from leanrisk.graph.history import Absorbed
-from leanrisk.graph.journal import append_batch, read_journal
+from leanrisk.graph.journal import Batch, append_batch, read_journal
 from leanrisk.graph.persist import current, journal_of, locked
 
 ABSORBED = "absorbed.jsonl"
@@ -34,7 +34,7 @@ class Home:
         self._journal = journal_of(folder, version)
         self._batches = self._end = self.rows = self.torn = 0
 
-    def unread(self) -> tuple[Events, ...]:
+    def unread(self) -> tuple[Batch, ...]:
         """Return the batches that stand in the journal and were not read yet; another process may have written some.
 
         Raises `MemoryStoreError` for a damaged one.
@@ -59,7 +59,7 @@ class Home:
                 )
             yield
 
-    def write(self, events: Events) -> None:
+    def write(self, events: Batch) -> None:
         """Put a batch on disk behind all others, which must have been read; raises `OutputError`."""
         try:
             self._end = append_batch(self._journal, events, self._end)
@@ -70,7 +70,7 @@ class Home:
             ) from error
         self._batches, self.rows, self.torn = self._batches + 1, self.rows + events.rows, 0
 
-    def note(self, absorbed: Absorbed, clock: float, torn: int) -> None:
+    def note(self, absorbed: Absorbed | AbsorbedEdges, clock: float, torn: int) -> None:
         """Leave a line that says what a batch brought, and what a crash had cut short; raises `OutputError`."""
         line = {
             "absorbed_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -13,6 +13,7 @@ import polars as pl
 
 from leanrisk.core.errors import MemoryStoreError
 from leanrisk.core.memory import Memory
+from leanrisk.graph.edges import Edges
 from leanrisk.graph.events import Events
 from leanrisk.graph.history import History
 
@@ -20,20 +21,38 @@ _MARK = b"LRMB"
 _HEAD = struct.Struct("<4sQI")
 """Mark, length of the block and its CRC-32; the CRC-32 of these follows, so that a damaged length is no lost tail."""
 _CHECK = struct.Struct("<I")
+_EDGES = "edges."
+"""What the columns of a batch of edges begin with, before the name of their table."""
 _HEAD_BYTES = _HEAD.size + _CHECK.size
+
+
+@dataclass(frozen=True)
+class EdgeBatch:
+    """Edges of one table that came together."""
+
+    name: str
+    edges: Edges
+
+    @property
+    def rows(self) -> int:
+        """Number of edges."""
+        return self.edges.rows
+
+
+Batch = Events | EdgeBatch
 
 
 @dataclass(frozen=True)
 class Journal:
     """What a journal holds: its batches, where the last whole one ends, and how many bytes behind that are torn."""
 
-    batches: tuple[Events, ...] = ()
+    batches: tuple[Batch, ...] = ()
     end: int = 0
     torn: int = 0
 
     @property
     def rows(self) -> int:
-        """Number of events in all batches."""
+        """Number of events and edges in all batches."""
         return sum(batch.rows for batch in self.batches)
 
 
@@ -46,7 +65,7 @@ def read_journal(file: Path, memory: Memory) -> Journal:
     if not file.exists():
         return Journal()
     data = file.read_bytes()
-    batches: list[Events] = []
+    batches: list[Batch] = []
     place = 0
     while place < len(data):
         length = _length(data, place, file)
@@ -55,12 +74,12 @@ def read_journal(file: Path, memory: Memory) -> Journal:
         block = data[place + _HEAD_BYTES : place + _HEAD_BYTES + length]
         if zlib.crc32(block) != _HEAD.unpack_from(data, place)[2]:
             raise _damaged(file, place)
-        batches.append(_events(block, memory, file, place))
+        batches.append(_batch(block, memory, file, place))
         place += _HEAD_BYTES + length
     return Journal(tuple(batches), place, len(data) - place)
 
 
-def append_batch(file: Path, events: Events, end: int) -> int:
+def append_batch(file: Path, events: Batch, end: int) -> int:
     """Write a batch behind byte `end` of `file` and return where it ends; it is on disk then.
 
     What stood behind `end` is dropped. Raises `OSError` where the disk refuses, and leaves the batches before whole.
@@ -114,16 +133,26 @@ def _length(data: bytes, place: int, file: Path) -> int | None:
     return int(length)
 
 
-def _block(events: Events) -> bytes:
+def _block(batch: Batch) -> bytes:
     buffer = io.BytesIO()
-    pl.DataFrame(History(events).arrays()).write_ipc(buffer)
+    if isinstance(batch, EdgeBatch):
+        arrays = {f"{_EDGES}{batch.name}.{name}": values for name, values in batch.edges.arrays().items()}
+    else:
+        arrays = History(batch).arrays()
+    pl.DataFrame(arrays).write_ipc(buffer)
     return buffer.getvalue()
 
 
-def _events(block: bytes, memory: Memory, file: Path, place: int) -> Events:
+def _batch(block: bytes, memory: Memory, file: Path, place: int) -> Batch:
     try:
         frame = pl.read_ipc(io.BytesIO(block))
-        return History.of(memory, {name: frame[name].to_numpy() for name in frame.columns}).events
+        arrays = {name: frame[name].to_numpy() for name in frame.columns}
+        for table in memory.edges:
+            own = f"{_EDGES}{table.name}."
+            parts = {name.removeprefix(own): values for name, values in arrays.items() if name.startswith(own)}
+            if parts:
+                return EdgeBatch(table.name, Edges.of(parts))
+        return History.of(memory, arrays).events
     except (pl.exceptions.PolarsError, KeyError) as error:
         raise _damaged(file, place) from error
 

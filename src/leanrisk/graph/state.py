@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf, nextafter
 from typing import Any
 
@@ -147,6 +147,15 @@ class State:
         """Return the outcomes behind a decision's rates, and which levels were seen before."""
         slots, _ = self._find(keys)
         return self._answer.known(self._cells, slots, at), (slots[:-1] != _NOBODY).tolist()
+
+    def totals(self, level: str, keys: Iterable[int] | None = None) -> tuple[float, float]:
+        """Return the outcomes known of these entities of a level, and bads among them; of the whole book for None."""
+        slots = [self._book]
+        if keys is not None:
+            table = self._slots[self.levels.index(level)]
+            slots = [table.get(key, _NOBODY) for key in keys]
+        known, bads = self._cells.total.take(slots, axis=0).sum(axis=0).tolist()
+        return known, bads
 
     def _find(self, keys: Sequence[int]) -> tuple[Places, npt.NDArray[np.bool_] | None]:
         slots = [table.get(key, _NOBODY) for table, key in zip(self._slots, keys, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -13,10 +14,13 @@ import numpy.typing as npt
 from leanrisk.core.errors import MemoryStoreError
 from leanrisk.core.files import writable_folder
 from leanrisk.core.memory import Memory
+from leanrisk.graph.edge_state import EDGE_ARRAYS, EdgeState
+from leanrisk.graph.edges import AbsorbedEdges, Edges
 from leanrisk.graph.events import Events
 from leanrisk.graph.facts import fact_names
 from leanrisk.graph.history import Absorbed, History
 from leanrisk.graph.home import Home
+from leanrisk.graph.journal import EdgeBatch
 from leanrisk.graph.keys import MISSING_KEY, record_key, text_key
 from leanrisk.graph.persist import current, locked, read_snapshot, write_snapshot
 from leanrisk.graph.provenance import Provenance
@@ -35,6 +39,7 @@ class MemoryStore:
         self.config, self.version = memory, version
         self.names = fact_names(memory)
         self._state, self._events = state, history
+        self._edges = {table.name: EdgeState(memory, table) for table in memory.edges}
         self._home: Home | None = None
         # Services look up from several threads, and a look-up may count outcomes whose time has come.
         self._lock = RLock()
@@ -42,19 +47,23 @@ class MemoryStore:
         self._ways: list[tuple[tuple[str, ...], int | None, dict[str, int]]] = [
             (entity.columns, size, {}) for entity in memory.entities for size in (None, *entity.prefixes)
         ]
+        self._columns = {entity.name: entity.columns for entity in memory.entities}
         self._ends = [(link.source, link.target) for link in memory.links]
 
     @classmethod
-    def build(cls, memory: Memory, events: Events) -> MemoryStore:
-        """Return the store that has absorbed these events; its clock stands just after the latest one."""
+    def build(cls, memory: Memory, events: Events, edges: Mapping[str, Edges] | None = None) -> MemoryStore:
+        """Return the store that has absorbed these events and edges; its clock stands just after the latest event."""
         store = cls(memory, State(memory), History.empty(events))
+        for name, rows in (edges or {}).items():
+            store.update_edges(name, rows)
         store.update(events)
         return store
 
     @property
     def clock(self) -> float:
         """The earliest moment that can be asked: every fact absorbed so far was known before it."""
-        return self._state.clock
+        latest = max((state.latest for state in self._edges.values()), default=-np.inf)
+        return max(self._state.clock, float(np.nextafter(latest, np.inf)) if latest > -np.inf else -np.inf)
 
     @property
     def history(self) -> Events:
@@ -73,6 +82,29 @@ class MemoryStore:
             late = self._state.absorb(merged, self._events)
             return merged.told(late=late, pending=self._state.pending)
 
+    @property
+    def edges(self) -> dict[str, Edges]:
+        """Every edge absorbed, by the name of its table, in the order of arrival."""
+        return {name: state.edges for name, state in self._edges.items()}
+
+    def update_edges(self, name: str, edges: Edges) -> AbsorbedEdges:
+        """Absorb edges of a table, in any order, and return what was new; raises `MemoryStoreError` for no such table.
+
+        An edge that is known already changes nothing, unless it tells an end that was not told so far. One that becomes
+        known later waits until its time has come.
+        """
+        state = self._edge_state(name)
+        with self._lock:
+            return state.absorb(edges, self.clock)
+
+    def _edge_state(self, name: str) -> EdgeState:
+        if name not in self._edges:
+            raise MemoryStoreError(
+                f"A memory takes the edges that its config names, {list(self._edges) or 'none'}: '{name}' is not among "
+                "them. Correct the name, or shrink anew with a schema that has the table."
+            )
+        return self._edges[name]
+
     def lookup(self, record: Mapping[str, Any], at: float) -> npt.NDArray[np.float32]:
         """Return what is known of the record's entities at the moment `at`, float32 (facts,), in order of `names`.
 
@@ -80,7 +112,18 @@ class MemoryStore:
         """
         ends = [(record_key(record, [source]), record_key(record, [target])) for source, target in self._ends]
         with self._lock:
-            return self._state.answer(self._keys(record, at), ends, at)
+            facts = self._state.answer(self._keys(record, at), ends, at)
+            if not self._edges:
+                return facts
+            book = self._state.totals("")
+            told = [
+                state.lookup(self._subject(state, record), at, partial(self._state.totals, state.table.entity), book)
+                for state in self._edges.values()
+            ]
+            return np.concatenate([facts, *told])
+
+    def _subject(self, state: EdgeState, record: Mapping[str, Any]) -> int:
+        return record_key(record, self._columns[state.table.entity])
 
     def explain(self, record: Mapping[str, Any], at: float) -> list[Provenance]:
         """Return for each level that the record names what its rate rests on; raises as `lookup` does."""
@@ -104,6 +147,8 @@ class MemoryStore:
                 "counted in by now; work out the past with build_facts on its history."
             )
         self._state.advance(at, self._events)
+        for edges in self._edges.values():
+            edges.advance(at)
         keys = []
         for columns, size, texts in self._ways:
             value = record.get(columns[0]) if len(columns) == 1 else None
@@ -125,12 +170,21 @@ class MemoryStore:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the events and all counters as arrays by name, for `of`."""
-        return {**self._events.arrays(), **self._state.arrays()}
+        edges = {
+            f"edges.{name}.{part}": values
+            for name, state in self._edges.items()
+            for part, values in state.arrays().items()
+        }
+        return {**self._events.arrays(), **self._state.arrays(), **edges}
 
     @classmethod
     def of(cls, memory: Memory, arrays: Mapping[str, npt.NDArray[Any]], *, version: int = 0) -> MemoryStore:
         """Return the store that gave `arrays`."""
-        return cls(memory, State.of(memory, arrays), History.of(memory, arrays), version=version)
+        store = cls(memory, State.of(memory, arrays), History.of(memory, arrays), version=version)
+        for table in memory.edges:
+            parts = {name: arrays[f"edges.{table.name}.{name}"] for name in EDGE_ARRAYS}
+            store._edges[table.name] = EdgeState.of(memory, table, parts)
+        return store
 
     def save(self, folder: Path) -> None:
         """Write the store to `folder` as a new version, with an empty journal; raises `OutputError`."""
@@ -178,21 +232,44 @@ class MemoryStore:
             home.write(events)
             absorbed = self.update(events)
             home.note(absorbed, self.clock, torn)
-        if home.rows > max(_LONG_JOURNAL, self.history.rows // 2):
-            self.compact()
+            self._shorten(home)
         return absorbed
+
+    def append_edges(self, name: str, edges: Edges) -> AbsorbedEdges:
+        """Absorb edges as `update_edges` does; they are on disk before this returns. Raises as `append` does."""
+        home = self._opened()
+        self._edge_state(name)
+        with self._lock, home.writing():
+            self._catch_up()
+            torn = home.torn
+            home.write(EdgeBatch(name, edges))
+            absorbed = self.update_edges(name, edges)
+            home.note(absorbed, self.clock, torn)
+            self._shorten(home)
+        return absorbed
+
+    def _shorten(self, home: Home) -> None:
+        """Fold a long journal into a new snapshot; the folder is held."""
+        if home.rows > max(_LONG_JOURNAL, self.history.rows // 2):
+            self._fold(home)
 
     def compact(self) -> None:
         """Write snapshot and journal as one new snapshot, so that the next `open` is fast; raises as `append` does."""
         home = self._opened()
         with self._lock, home.writing():
             self._catch_up()
-            self.version = write_snapshot(home.folder, self.config, self.arrays(), self.clock)
-            self._home = Home(home.folder, self.version, self.config)
+            self._fold(home)
+
+    def _fold(self, home: Home) -> None:
+        self.version = write_snapshot(home.folder, self.config, self.arrays(), self.clock)
+        self._home = Home(home.folder, self.version, self.config)
 
     def _catch_up(self) -> None:
         for batch in self._opened().unread():
-            self.update(batch)
+            if isinstance(batch, EdgeBatch):
+                self.update_edges(batch.name, batch.edges)
+            else:
+                self.update(batch)
 
     def _opened(self) -> Home:
         if self._home is None:
