@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+EdgeFiles = Annotated[
+    list[str] | None,
+    typer.Option("--edges", metavar="NAME=FILE", help="Edge table of the schema's memory, repeatable."),
+]
 
 _PIPE_WIDTH = 120
 _LINE_EVERY_S = 10.0

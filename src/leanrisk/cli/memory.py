@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leanrisk.cli.console import AsJson, print_json
+from leanrisk.cli.console import AsJson, EdgeFiles, print_json
 
 app = typer.Typer(
     add_completion=False,
@@ -26,23 +26,32 @@ def memory() -> None:
 @app.command()
 def update(
     bundle: Bundle_,
-    events: Annotated[Path, typer.Argument(metavar="EVENTS", help="New rows: Parquet, CSV or Arrow.")],
+    events: Annotated[
+        Path | None, typer.Argument(metavar="EVENTS", help="New rows: Parquet, CSV or Arrow.", show_default=False)
+    ] = None,
+    edges: EdgeFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Absorb new rows and outcomes, with no retraining.
+    """Absorb new rows, outcomes and edges, with no retraining.
 
     A row needs the columns that name entities and its decision time; its outcome where that is known by now. The same
-    row twice counts once. What was scored before is not scored again.
+    row twice counts once, and so does the same edge. What was scored before is not scored again.
     """
     from dataclasses import asdict
 
-    from leanrisk.pipelines.memory_update import update_memory
+    from leanrisk.pipelines.edge_tables import named_files
+    from leanrisk.pipelines.memory_update import absorb
 
-    absorbed, store = update_memory(bundle, events)
+    done = absorb(bundle, events, named_files(edges or ()))
     if as_json:
-        print_json({**asdict(absorbed), "clock": store.clock, "version": store.version})
-    else:
-        typer.echo(absorbed.told())
+        told = {} if done.events is None else asdict(done.events)
+        linked = {"edges": [found.noted() for found in done.edges]} if done.edges else {}
+        print_json({**told, **linked, "clock": done.store.clock, "version": done.store.version})
+        return
+    for found in done.edges:
+        typer.echo(found.told())
+    if done.events is not None:
+        typer.echo(done.events.told())
 
 
 @app.command()

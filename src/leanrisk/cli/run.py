@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout
+from leanrisk.cli.console import AsJson, EdgeFiles, RichProgress, print_json, stdout
 
 
 def run(
@@ -16,6 +16,7 @@ def run(
     schema: Annotated[
         Path | None, typer.Option(help="Schema TOML; none: a shipped one that fits, or inferred.")
     ] = None,
+    edges: EdgeFiles = None,
     out: Annotated[Path, typer.Option(help="Folder for results.")] = Path("run"),
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     preset: Annotated[str, typer.Option(help="smoke, standard or full.")] = "standard",
@@ -25,6 +26,7 @@ def run(
 ) -> None:
     """Shrink, refresh on the newest slice, measure both models, and write result.json, a report and a bundle."""
     from leanrisk.cli.outcome import show_outcome
+    from leanrisk.pipelines.edge_tables import named_files
     from leanrisk.scenarios.run import run as run_scenario
 
     folder = resume or out
@@ -32,6 +34,7 @@ def run(
         scenario,
         data=data,
         schema=schema,
+        edges=named_files(edges or ()),
         out=folder,
         seed=seed,
         preset=preset,

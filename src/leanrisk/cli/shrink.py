@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout
+from leanrisk.cli.console import AsJson, EdgeFiles, RichProgress, print_json, stdout
 
 
 def shrink(
@@ -16,6 +16,7 @@ def shrink(
     schema: Annotated[
         Path | None, typer.Option(help="Schema TOML; none: a shipped one that fits, or inferred.")
     ] = None,
+    edges: EdgeFiles = None,
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = Path("shrunk"),
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     preset: Annotated[str, typer.Option(help="smoke, standard or full.")] = "standard",
@@ -24,12 +25,14 @@ def shrink(
     as_json: AsJson = False,
 ) -> None:
     """Turn an incumbent into a lean, measured bundle; say so where no technique passes its gates."""
+    from leanrisk.pipelines.edge_tables import named_files
     from leanrisk.pipelines.shrink import shrink as shrink_recipe
     from leanrisk.scenarios.run import dataset_for, recipe_for
 
     progress = RichProgress()
     recipe = recipe_for(scenario, preset=preset, changes=changes or ())
-    dataset, _ = dataset_for(recipe, data, schema, seed=seed, progress=progress)
+    tables = named_files(edges or ())
+    dataset, _ = dataset_for(recipe, data, schema, edges=tables, seed=seed, progress=progress)
     folder = resume or out
     bundle = shrink_recipe(dataset, recipe, out=folder, seed=seed, resume=resume is not None, progress=progress)
     if as_json:

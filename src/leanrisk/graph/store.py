@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from leanrisk.core.edge_table import EdgeKind
 from leanrisk.core.errors import MemoryStoreError
 from leanrisk.core.files import writable_folder
 from leanrisk.core.memory import Memory
@@ -23,7 +24,7 @@ from leanrisk.graph.home import Home
 from leanrisk.graph.journal import EdgeBatch
 from leanrisk.graph.keys import MISSING_KEY, record_key, text_key
 from leanrisk.graph.persist import current, locked, read_snapshot, write_snapshot
-from leanrisk.graph.provenance import Provenance
+from leanrisk.graph.provenance import EdgeProvenance, Provenance
 from leanrisk.graph.state import State
 
 _LONG_JOURNAL = 50_000
@@ -139,6 +140,24 @@ class MemoryStore:
             rate = float(told.rates[place, 0])
             found.append(Provenance(level, value, known, bads, rate, at, unknown=not seen[place]))
         return found
+
+    def explain_edges(self, record: Mapping[str, Any], at: float) -> list[EdgeProvenance]:
+        """Return for each edge table whose entity the record names what its facts rest on; raises as `lookup` does."""
+        with self._lock:
+            self._keys(record, at)
+            told = [self._around(state, record, at) for state in self._edges.values()]
+        return [found for found in told if found is not None]
+
+    def _around(self, state: EdgeState, record: Mapping[str, Any], at: float) -> EdgeProvenance | None:
+        key, table = self._subject(state, record), state.table
+        if key == MISSING_KEY:
+            return None
+        out, into, ring = state.around(key)
+        known, bads = self._state.totals(table.entity, ring)
+        value = str(record[self._columns[table.entity][0]])
+        shared = table.kind is EdgeKind.SHARED
+        near = out, len(ring) if shared else into
+        return EdgeProvenance(table.name, table.kind, table.entity, value, *near, int(known), int(bads), at)
 
     def _keys(self, record: Mapping[str, Any], at: float) -> list[int]:
         if not self.clock <= at < np.inf or at == -np.inf:

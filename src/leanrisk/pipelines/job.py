@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from leanrisk.core.schema import Column, Kind, Role, Schema, is_fact
 from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.split import Split, split
+from leanrisk.graph.edges import Edges
 from leanrisk.graph.events import Events, events_of
-from leanrisk.graph.recall import recalled, remembered
+from leanrisk.graph.recall import edges_with, recalled, remembered
 from leanrisk.graph.store import MemoryStore
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.recipe import Recipe
@@ -46,13 +48,14 @@ class Job:
     checkpoint: Checkpoint
     progress: Progress = _SILENT
     events: Events | None = None
+    edges: Mapping[str, Edges] = field(default_factory=dict)
 
     @cached_property
     def memory(self) -> MemoryStore:
         """The memory of all that this table knows by its end, for what is deployed; raises `ConfigError` without."""
         if self.events is None:
             raise ConfigError("A job remembers only where its recipe has the step 'memory'. Add it.")
-        return MemoryStore.build(remembered(self.dataset.schema), self.events)
+        return MemoryStore.build(remembered(self.dataset.schema), self.events, self.edges)
 
     @classmethod
     def open(
@@ -95,6 +98,7 @@ class Job:
             "schema": dataset.schema.to_dict(),
             "recipe": recipe.to_dict(),
             "seed": seed,
+            **({"edges": {name: digest_of(table) for name, table in dataset.tables.items()}} if dataset.tables else {}),
         }
         checkpoint = Checkpoint(folder / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
@@ -106,10 +110,11 @@ class Job:
         """Return the job whose rows carry the facts of their memory, each as known at its own decision."""
         with self.ledger.phase(MEMORY), self.progress.track("recalling what was known", 1) as advance:
             events = events_of(self.dataset.frame, self.dataset.schema, remembered(self.dataset.schema))
-            dataset = recalled(self.dataset, asked=events)
+            edges = edges_with(self.dataset)
+            dataset = recalled(self.dataset, asked=events, edges=edges)
             advance(1)
         parts = split(dataset, self.recipe.split, seed=self.seed)
-        return replace(self, dataset=dataset, parts=parts, events=events)
+        return replace(self, dataset=dataset, parts=parts, events=events, edges=edges)
 
 
 def with_scores(schema: Schema, name: str) -> Schema:

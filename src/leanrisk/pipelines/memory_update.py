@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from leanrisk.core.errors import BundleError
+from leanrisk.core.errors import BundleError, ConfigError
 from leanrisk.core.memory import Memory
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.load import load
 from leanrisk.data.read import read_table, to_frame
+from leanrisk.graph.edges import AbsorbedEdges
 from leanrisk.graph.events import Events, events_of
 from leanrisk.graph.history import Absorbed
+from leanrisk.graph.recall import edges_in
 from leanrisk.graph.store import MemoryStore
+from leanrisk.pipelines.edge_tables import read_edge_tables
 from leanrisk.registry.bundle import Bundle
 from leanrisk.registry.manifest import MEMORY
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update brought, and the memory as it is then; `events` is None where only edges came."""
+
+    events: Absorbed | None
+    edges: tuple[AbsorbedEdges, ...]
+    store: MemoryStore
 
 
 def update_memory(bundle: Path | str, data: Any) -> tuple[Absorbed, MemoryStore]:
     """Return what the bundle's memory absorbed of `data`, a file or table of events, and the memory as it is then.
 
+    Raises as `absorb` does.
+    """
+    done = absorb(bundle, data)
+    assert done.events is not None
+    return done.events, done.store
+
+
+def absorb(bundle: Path | str, data: Any = None, edges: Mapping[str, Any] | None = None) -> Updated:
+    """Return what the bundle's memory absorbed: of `data`, events, and of `edges`, tables by the name of their edges.
+
     An event is a row like those that the model was made from; it needs the columns that name entities and the decision
     time, and its outcome where that is known by now. The same event twice counts once, by its id. What is absorbed is
-    on disk when this returns; the model itself is not touched. Raises `BundleError` for a bundle without a memory,
-    `DataError` with every fault of the table, `MemoryStoreError` for a damaged memory.
+    on disk when this returns; the model itself is not touched. Nothing is absorbed before all of it has been read.
+    Raises `BundleError` for a bundle without a memory, `ConfigError` for edges that it does not know and for nothing to
+    absorb, `DataError` with every fault of a table, `MemoryStoreError` for a damaged memory.
     """
-    memory = told(Bundle.load(bundle))
-    schema = memory_schema(memory[0], memory[1])
-    events = read_events(data, schema, memory[1])
+    whole, memory = told(Bundle.load(bundle))
+    if data is None and not edges:
+        raise ConfigError("An update absorbs events, edges or both: it was given neither. Name a file.")
+    events = None if data is None else read_events(data, memory_schema(whole, memory), memory)
+    # The files that the schema names are those of the run; they are not news.
+    plain = replace(memory, edges=tuple(replace(table, file="") for table in memory.edges))
+    frames = read_edge_tables(plain, edges or {}, folder=Path())
+    tables = {table.name: edges_in(frames[table.name], whole, table) for table in plain.edges if table.name in frames}
     store = MemoryStore.open(Path(bundle) / MEMORY)
-    return store.append(events), store
+    # Edges first: what they tell counts for the events of the same update, too.
+    linked = tuple(store.append_edges(name, rows) for name, rows in tables.items())
+    return Updated(None if events is None else store.append(events), linked, store)
 
 
 def told(bundle: Bundle) -> tuple[Schema, Memory]:
@@ -74,6 +105,7 @@ def memory_facts(bundle: Path | str) -> dict[str, Any]:
     return {
         "entities": [level for entity in memory.entities for level in entity.levels],
         "links": [link.name for link in memory.links],
+        "edges": {name: rows.rows for name, rows in store.edges.items()},
         "facts": len(store.names),
         "events": store.history.rows,
         "clock": store.clock,

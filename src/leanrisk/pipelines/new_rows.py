@@ -90,7 +90,7 @@ def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Da
         history = merged_events(history, events_of(older.frame, older.schema, store.config))
 
     def told(rows: Dataset) -> Dataset:
-        return replace(recalled(rows, history=history), schema=champion.schema)
+        return replace(recalled(rows, history=history, edges=store.edges), schema=champion.schema)
 
     return told(new), None if older is None else told(older), history
 

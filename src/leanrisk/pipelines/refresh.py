@@ -238,7 +238,11 @@ class _Round:
     def _memory(self) -> MemoryStore | None:
         """Return the champion's memory with what the rows of this round tell, None where it has none."""
         store = self.champion.memory
-        return None if store is None or self.history is None else MemoryStore.build(store.config, self.history)
+        return (
+            None
+            if store is None or self.history is None
+            else MemoryStore.build(store.config, self.history, store.edges)
+        )
 
 
 def verdict_on(

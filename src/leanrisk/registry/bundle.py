@@ -84,7 +84,7 @@ class Bundle:
         """
         rows = load(to_frame(table), self._scoring_schema, labelled=False)
         if self.memory is not None:
-            rows = recalled(rows, history=self.memory.history)
+            rows = recalled(rows, history=self.memory.history, edges=self.memory.edges)
         return self.session.probability(self.encoder.inputs(rows.frame))
 
     def record(self, record: Mapping[str, Any]) -> float:
@@ -115,7 +115,8 @@ class Bundle:
         # The past is slower: it is worked out from the events themselves, since the store knows later ones by now. So
         # is a far future, which the store would take for its present from then on.
         row = load(pl.DataFrame([dict(record)], strict=False), self._scoring_schema, labelled=False)
-        return recalled(row, history=self.memory.history).frame.select(names).row(0, named=True)
+        known = recalled(row, history=self.memory.history, edges=self.memory.edges)
+        return known.frame.select(names).row(0, named=True)
 
     def _moment(self, record: Mapping[str, Any]) -> float:
         """Return the record's decision time in days, or in the unit of a time that counts; raises `DataError`."""

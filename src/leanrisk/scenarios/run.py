@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ from leanrisk.data.findings import Severity, severity
 from leanrisk.data.infer import inspect_table
 from leanrisk.data.load import load
 from leanrisk.data.read import read_table, to_frame
+from leanrisk.pipelines.edge_tables import read_edge_tables
 from leanrisk.pipelines.job import with_scores
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.scenarios.books import simulated_book
 from leanrisk.scenarios.catalogue import load_scenario, match_schema
 
 _SILENT = Silent()
+_NO_EDGES: Mapping[str, Any] = {}
 _UNSETTLED = ("target-not-found", "target-ambiguous", "target-amount")
 _WAY_OUT = (
     "Write a schema with `leanrisk inspect FILE --target COLUMN --positive VALUE -o schema.toml`, and pass it with "
@@ -35,6 +37,7 @@ def run(
     *,
     data: Path | str | Any = None,
     schema: Schema | Path | str | None = None,
+    edges: Mapping[str, Any] | None = None,
     out: Path | str = "run",
     seed: int = 0,
     preset: str = "standard",
@@ -45,12 +48,14 @@ def run(
     """Return the content of result.json after the scenario's whole job, written with its report and bundle into `out`.
 
     `data`: a file, or a polars, pandas or Arrow table; None takes the scenario's simulated book. `schema`: a `Schema`
-    or its TOML file; None takes the shipped schema that fits the columns, or infers one. `changes` are "key.key=value".
+    or its TOML file; None takes the shipped schema that fits the columns, or infers one. `edges`: edge tables of the
+    schema's memory by name, a file or table each; those not given are read where the schema says, relative to its file.
+    `changes` are "key.key=value".
     """
     from leanrisk.pipelines.run import run_recipe
 
     recipe = recipe_for(scenario, preset=preset, changes=changes)
-    dataset, name = dataset_for(recipe, data, schema, seed=seed, progress=progress)
+    dataset, name = dataset_for(recipe, data, schema, edges=edges or {}, seed=seed, progress=progress)
     return run_recipe(dataset, recipe, out=out, seed=seed, name=name, preset=preset, resume=resume, progress=progress)
 
 
@@ -72,11 +77,24 @@ def recipe_for(scenario: str | Recipe, *, preset: str = "standard", changes: Seq
 
 
 def dataset_for(
-    recipe: Recipe, data: Any, schema: Schema | Path | str | None, *, seed: int, progress: Progress = _SILENT
+    recipe: Recipe,
+    data: Any,
+    schema: Schema | Path | str | None,
+    *,
+    edges: Mapping[str, Any] = _NO_EDGES,
+    seed: int,
+    progress: Progress = _SILENT,
 ) -> tuple[Dataset, str]:
-    """Return the checked data of a run and a name for it; raises `DataError` with every fault found."""
+    """Return the checked data of a run with its edge tables, and a name for it; raises `DataError` with every fault."""
     if data is None:
-        return _simulated(recipe, seed, progress)
+        dataset, name = _simulated(recipe, seed, progress)
+    else:
+        dataset, name = _loaded(recipe, data, schema, progress)
+    folder = Path(schema).parent if isinstance(schema, Path | str) else Path()
+    return replace(dataset, tables=read_edge_tables(dataset.schema.memory, edges, folder=folder)), name
+
+
+def _loaded(recipe: Recipe, data: Any, schema: Schema | Path | str | None, progress: Progress) -> tuple[Dataset, str]:
     is_file = isinstance(data, Path | str)
     frame = read_table(data) if is_file else to_frame(data)
     known = Schema.read(schema) if isinstance(schema, Path | str) else schema or match_schema(frame.columns)
