@@ -180,3 +180,17 @@ def test_bad_options_for_card_payments_are_told_and_leave_nothing(tmp_path, monk
     assert wanted in told
     assert "Traceback" not in told
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_network_is_written_where_the_schema_looks_for_it(tmp_path, capsys):
+    book, folder = tmp_path / "deep" / "book.parquet", tmp_path / "edges"
+    words = ["simulate", "sme", "--rows", "400", "--features", "20", "-o", str(book), "--edges", str(folder)]
+    assert main(words) == 0
+    assert "edge tables" in capsys.readouterr().out
+    memory = Schema.read(book.with_suffix(".schema.toml")).memory
+    assert memory is not None
+    assert [(book.parent / table.file).resolve() for table in memory.edges] == [
+        folder.resolve() / f"{table.name}.parquet" for table in memory.edges
+    ]
+    assert pl.read_parquet(folder / "address.parquet").height
+    assert pl.read_parquet(book).equals(simulate_sme(rows=400, features=20, seed=7, network=True), null_equal=True)

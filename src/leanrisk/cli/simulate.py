@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,10 @@ def sme(
         Path | None,
         typer.Option("--schema-out", metavar="FILE", help="Where to write the schema; default: beside the book."),
     ] = None,
+    edges: Annotated[
+        Path | None,
+        typer.Option("--edges", metavar="DIR", help="Let risk run along owners and addresses; write the edges there."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a book of loans to small firms: eight years with a downturn, 4 to 6 % of them bad.
@@ -44,17 +49,25 @@ def sme(
     """
     from leanrisk.core.errors import ConfigError
     from leanrisk.core.files import writable_folder, write_text
+    from leanrisk.data.simulate.network import EDGES
     from leanrisk.data.simulate.sme import sme_schema
-    from leanrisk.data.simulate.writer import write_sme
+    from leanrisk.data.simulate.writer import write_sme, write_sme_edges
 
     schema_file = output.with_suffix(".schema.toml") if schema_out is None else schema_out
     if schema_file == output:
         raise ConfigError(f"The schema needs a file of its own: '{output}' is the book. Choose another --schema-out.")
-    schema = sme_schema(features=features)
+    named = (
+        None
+        if edges is None
+        else {table.name: _beside(schema_file, edges / f"{table.name}.parquet") for table in EDGES}
+    )
+    schema = sme_schema(features=features, edge_files=named)
     if schema_out is not None:
         # Asked before the book is made, since a large one takes minutes.
         writable_folder(schema_file.parent)
-    write_sme(output, rows=rows, features=features, seed=seed, progress=RichProgress())
+    if edges is not None:
+        write_sme_edges(edges, rows=rows, seed=seed)
+    write_sme(output, rows=rows, features=features, seed=seed, network=edges is not None, progress=RichProgress())
     write_text(schema_file, schema.to_toml())
     if as_json:
         print_json(
@@ -65,12 +78,20 @@ def sme(
                 "features": features,
                 "seed": seed,
                 "bytes": output.stat().st_size,
+                **({} if edges is None else {"edges": str(edges)}),
             }
         )
     else:
         size = output.stat().st_size / 1e6
         typer.echo(f"{output}: {rows:,} loans, {features} features, {size:,.1f} MB")
+        if edges is not None:
+            typer.echo(f"{edges}: {len(EDGES)} edge tables, which the schema names")
         typer.echo(f"{schema_file}: the schema; give both to `leanrisk run sme-credit --data FILE --schema FILE`")
+
+
+def _beside(schema: Path, file: Path) -> str:
+    """Return the path of a file as the schema's file sees it."""
+    return os.path.relpath(file.resolve(), schema.resolve().parent)
 
 
 @app.command()

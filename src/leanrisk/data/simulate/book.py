@@ -13,9 +13,10 @@ from leanrisk.data.simulate.catalogue import catalogue
 from leanrisk.data.simulate.columns import Categorical, Numeric, Worth
 from leanrisk.data.simulate.contagion import Contagion
 from leanrisk.data.simulate.draws import LEVELS, Floats, Ints, normals, words
-from leanrisk.data.simulate.firms import Borrowers, Firms
+from leanrisk.data.simulate.firms import Borrowers, Firms, firm_ids
 from leanrisk.data.simulate.levels import Industries, officer_names
 from leanrisk.data.simulate.macro import MONTHS, Calendar, month_of, stress, trend
+from leanrisk.data.simulate.network import Network, Pressure
 from leanrisk.data.simulate.observation import (
     Lens,
     Observed,
@@ -62,10 +63,12 @@ class Draft:
 class Book:
     """A loan book of `rows` loans with `features` features; every block is a pure function of the seed."""
 
-    def __init__(self, *, rows: int, features: int, seed: int) -> None:
+    def __init__(self, *, rows: int, features: int, seed: int, network: bool = False) -> None:
+        """`network`: whether risk runs along owners and addresses, too, which no column shows."""
         self.rows, self.seed = rows, seed
         self.features = catalogue(features)
         self.firms = Firms(rows, seed)
+        self.network = Network(self.firms, rows, seed) if network else None
         self._calendar = Calendar.of(rows)
         self._entities = Entities(seed, self.firms.leaders.size)
         self._lens = Lens(seed)
@@ -172,6 +175,7 @@ class Outcomes:
     def __init__(self, book: Book) -> None:
         self._seed = book.seed
         self._contagion = Contagion(book.firms.leaders.size)
+        self._pressure = None if book.network is None else Pressure(book.network)
 
     def settle(self, draft: Draft) -> dict[str, pa.Array]:
         """Return the columns that are known only after the decision, the true probability of default among them."""
@@ -185,18 +189,18 @@ class Outcomes:
             loans = slice(*np.searchsorted(draft.months, [month, month + 1]))
             circle = draft.borrowers.circle[loans]
             self._contagion.advance(int(month))
-            truth[loans] = _logistic(draft.log_odds[loans] + self._contagion.pressure(circle))
+            log_odds = draft.log_odds[loans] + self._contagion.pressure(circle)
+            if self._pressure is not None:
+                members = self._pressure.members(draft.borrowers.firm[loans], draft.days[loans])
+                log_odds += self._pressure.at(int(month), members)
+            truth[loans] = _logistic(log_odds)
             bad = draws[0][loans] < truth[loans]
+            if self._pressure is not None:
+                self._pressure.record((members[0][bad], members[1][bad]), fails_on[loans][bad])
             self._contagion.record(circle[bad], month_of(fails_on[loans][bad]), draft.borrowers.leads[loans][bad])
         bad = draws[0] < truth
         outcome = np.where(bad, fails_on, draft.days + maturity).astype(np.int32)
         return {**_ended(bad, outcome, draft, rng), "_true_pd": plain_array(truth)}
-
-
-def firm_ids(firms: Ints) -> Ints:
-    """Return firm numbers as ids that do not tell how old the firm's first loan is; no two firms share one."""
-    ids: Ints = 100_000_000_000 + firms * 2_654_435_761 % 99_999_999_977
-    return ids
 
 
 def _ended(

@@ -157,6 +157,12 @@ class Firms:
         return np.where(self._opens[wanted] <= months, wanted, begun).astype(np.int64)
 
 
+def firm_ids(firms: Ints) -> Ints:
+    """Return firm numbers as ids that do not tell how old the firm's first loan is; no two firms share one."""
+    ids: Ints = 100_000_000_000 + firms * 2_654_435_761 % 99_999_999_977
+    return ids
+
+
 def _openings(region_of_branch: Ints, rng: np.random.Generator) -> Ints:
     """Return the month in which each branch opens; the first branch of a region is there from the start."""
     late = rng.random(BRANCHES) < 0.25

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import cast
 
 import polars as pl
@@ -16,6 +17,8 @@ from leanrisk.data.simulate.blocks import made_ahead
 from leanrisk.data.simulate.book import Book, Draft, Outcomes
 from leanrisk.data.simulate.catalogue import catalogue
 from leanrisk.data.simulate.columns import NEVER, Categorical, Numeric, Shape, Spec
+from leanrisk.data.simulate.firms import Firms
+from leanrisk.data.simulate.network import EDGES, Network
 from leanrisk.data.simulate.sources import SOURCES
 
 MOST_ROWS = 1_000_000_000
@@ -55,13 +58,16 @@ _AFTER = (
 )
 
 
-def simulate_sme(*, rows: int, features: int = FEATURES, seed: int, workers: int | None = None) -> pl.DataFrame:
+def simulate_sme(
+    *, rows: int, features: int = FEATURES, seed: int, network: bool = False, workers: int | None = None
+) -> pl.DataFrame:
     """Return a book of `rows` loans with `features` features, in the order of their decision dates.
 
-    Equal for equal (rows, features, seed) whatever the number of `workers`; the truth does not depend on `features`.
+    Equal for equal (rows, features, seed, network) whatever the number of `workers`; the truth does not depend on
+    `features`. With `network` risk runs along the edges of `sme_edges`, too.
     The columns are those of `sme_schema`. Raises `ConfigError` where an argument is out of range.
     """
-    with sme_batches(rows=rows, features=features, seed=seed, workers=workers) as batches:
+    with sme_batches(rows=rows, features=features, seed=seed, network=network, workers=workers) as batches:
         table = pa.Table.from_batches(list(batches))
     frame = cast(pl.DataFrame, pl.from_arrow(table))
     return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
@@ -69,7 +75,7 @@ def simulate_sme(*, rows: int, features: int = FEATURES, seed: int, workers: int
 
 @contextlib.contextmanager
 def sme_batches(
-    *, rows: int, features: int = FEATURES, seed: int, workers: int | None = None
+    *, rows: int, features: int = FEATURES, seed: int, network: bool = False, workers: int | None = None
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Yield an iterator over the book in record batches of 16,384 rows; only a few are in memory at a time.
 
@@ -77,9 +83,18 @@ def sme_batches(
     `workers` (threads; as many as cores, up to 4, by default).
     """
     check_sme(rows=rows, features=features, seed=seed)
-    book = Book(rows=rows, features=features, seed=seed)
+    book = Book(rows=rows, features=features, seed=seed, network=network)
     with made_ahead(book.draft, book.blocks, workers) as drafts:
         yield _batches(book, drafts)
+
+
+def sme_edges(*, rows: int, seed: int) -> dict[str, pl.DataFrame]:
+    """Return the edge tables of a book with a network, by name: guarantees, owners and shared addresses of its firms.
+
+    Their columns are those of `network.EDGES`; every edge is known before the first loan of its firm.
+    """
+    check_sme(rows=rows, features=FEATURES, seed=seed)
+    return Network(Firms(rows, seed), rows, seed).tables()
 
 
 def check_sme(*, rows: int, features: int, seed: int) -> None:
@@ -93,15 +108,22 @@ def check_sme(*, rows: int, features: int, seed: int) -> None:
     catalogue(features)
 
 
-def sme_schema(*, features: int = FEATURES) -> Schema:
-    """Return the schema of the book: roles, entities, missing codes, and what each look-up costs in CNY."""
+def sme_schema(*, features: int = FEATURES, edge_files: Mapping[str, str] | None = None) -> Schema:
+    """Return the schema of the book: roles, entities, missing codes, and what each look-up costs in CNY.
+
+    `edge_files`: files of the edge tables of a book with a network, by name; its memory reads them.
+    """
+    memory = sme_memory()
+    if edge_files is not None:
+        tables = tuple(replace(table, file=edge_files.get(table.name, "")) for table in EDGES)
+        memory = replace(memory, edges=tables)
     return Schema(
         columns=(*_BEFORE, *(_column(spec) for spec in catalogue(features)), *_AFTER),
         positive=(1,),
         negative=(0,),
         name="simulated-sme",
         description="Simulated loans to small firms, 2016 to 2023, with a downturn in 2020 and 2021. Amounts in kCNY.",
-        memory=sme_memory(),
+        memory=memory,
     )
 
 

@@ -12,12 +12,12 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from leanrisk.core.errors import ConfigError
-from leanrisk.core.files import replacing
+from leanrisk.core.files import replacing, writable_folder
 from leanrisk.core.progress import Advance, Progress, Silent
 from leanrisk.data.simulate.aml.transfers import AmlSize, aml_batches
 from leanrisk.data.simulate.card.payments import CardSize, card_batches
 from leanrisk.data.simulate.market import MarketSize, simulate_market
-from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches
+from leanrisk.data.simulate.sme import FEATURES, check_sme, sme_batches, sme_edges
 
 CHUNK_ROWS = 32_768
 
@@ -42,6 +42,7 @@ def write_sme(
     rows: int,
     features: int = FEATURES,
     seed: int,
+    network: bool = False,
     chunk_rows: int = CHUNK_ROWS,
     workers: int | None = None,
     progress: Progress = _SILENT,
@@ -59,9 +60,23 @@ def write_sme(
     with (
         replacing(target) as part,
         progress.track(f"simulate {rows:,} loans", rows) as advance,
-        sme_batches(rows=rows, features=features, seed=seed, workers=workers) as batches,
+        sme_batches(rows=rows, features=features, seed=seed, network=network, workers=workers) as batches,
     ):
         _write(part, opened, batches, "decision_date", chunk_rows, advance)
+
+
+def write_sme_edges(folder: Path | str, *, rows: int, seed: int) -> dict[str, Path]:
+    """Write the edge tables of a book with a network to `folder` as Parquet, and return their files by name.
+
+    Raises as `write_sme` does.
+    """
+    place = writable_folder(Path(folder))
+    files = {}
+    for name, table in sme_edges(rows=rows, seed=seed).items():
+        files[name] = place / f"{name}.parquet"
+        with replacing(files[name]) as part:
+            table.write_parquet(part)
+    return files
 
 
 def write_aml(
