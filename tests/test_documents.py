@@ -73,7 +73,7 @@ def test_the_memory_of_its_how_to_reads_and_its_step_has_the_defaults():
     shown = tomllib.loads(section)["memory"]
     assert set(shown) == {entry.name for entry in fields(Memory)}
     assert memory == replace(
-        Memory(entities=memory.entities, links=memory.links),
+        Memory(entities=memory.entities, links=memory.links, edges=memory.edges),
         **{name: shown[name] for name in ("known", "maturity", "amount")},
     )
     assert set(memory.entities[0].facts) == set(Fact)

@@ -56,7 +56,7 @@ def update(
 
 @app.command()
 def show(bundle: Bundle_, as_json: AsJson = False) -> None:
-    """Say what the memory holds: entities, events, its clock and its version."""
+    """Say what the memory holds, and how old it is."""
     from leanrisk.pipelines.memory_update import memory_facts
 
     facts = memory_facts(bundle)
