@@ -28,12 +28,13 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Effort:
-    """How long the search of LightGBM and the teaching of the network may take."""
+    """How long the search of LightGBM and the teaching of the network may take, and how finely the network reads."""
 
     trials: int = 12
     folds: int = 3
     epochs: int = 6
     copies: int = 2
+    bins: int = 48
 
 
 def tuned(rows: Dataset, effort: Effort) -> Contender:
@@ -63,7 +64,7 @@ def lean(book: Book, beaten: Contender, facts: Sequence[str], effort: Effort, pr
     teacher, model = beaten.seeing(rows).lesson(rows, folds=effort.folds, seed=SEED)
     bench = Bench(rows, valid, teacher, unmeasured, SEED, progress=progress)
     training, classroom = TrainingConfig(epochs=effort.epochs), Classroom(copies=effort.copies)
-    taught = Distill(preset="swift", training=training, classroom=classroom)
+    taught = Distill(preset="swift", encoder=EncoderConfig(bins=effort.bins), training=training, classroom=classroom)
     return taught.apply(Candidate(features, model), bench).model.predict(book.test.frame)
 
 
