@@ -52,9 +52,12 @@ class Fields:
         return (*(entry.name for entry in self.numeric), *(entry.name for entry in self.category))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values; floats survive the round trip exactly."""
+        """Return the fields as plain JSON values; floats survive the round trip exactly, no edges are left out."""
         return {
-            "numeric": [{"name": f.name, "edges": list(f.edges), "codes": list(f.codes)} for f in self.numeric],
+            "numeric": [
+                {"name": f.name, **({"edges": list(f.edges)} if f.edges else {}), "codes": list(f.codes)}
+                for f in self.numeric
+            ],
             "category": [{"name": f.name, "levels": list(f.levels)} for f in self.category],
         }
 
@@ -63,7 +66,7 @@ class Fields:
         """Return the fields that `to_dict` wrote."""
         return cls(
             numeric=tuple(
-                NumericField(str(f["name"]), tuple(map(float, f["edges"])), tuple(map(float, f["codes"])))
+                NumericField(str(f["name"]), tuple(map(float, f.get("edges", ()))), tuple(map(float, f["codes"])))
                 for f in values["numeric"]
             ),
             category=tuple(CategoryField(str(f["name"]), tuple(map(str, f["levels"]))) for f in values["category"]),

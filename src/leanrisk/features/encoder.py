@@ -154,7 +154,7 @@ class Encoder:
         float32 throughout, in the same order of operations as the graph; see `features.knots` for the formula.
         """
         fields, layout = self.fields, self.layout
-        if any(not entry.edges for entry in fields.numeric):
+        if not self.has_edges:
             raise ModelError(
                 "Look-ups need the edges of every field: this encoder came with a packed graph, which keeps them. Use "
                 "the encoder of the bundle's training folder."
@@ -179,6 +179,11 @@ class Encoder:
         """Return the encoder as a graph needs it that holds the edges: it gives `Inputs`, but no `Lookups`."""
         numeric = tuple(replace(entry, edges=()) for entry in self.fields.numeric)
         return replace(self, fields=Fields(numeric, self.fields.category))
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether every numeric field has its edges, so that look-ups can be told."""
+        return all(entry.edges for entry in self.fields.numeric)
 
     @cached_property
     def layout(self) -> TableLayout:

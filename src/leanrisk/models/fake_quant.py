@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from leanrisk.core.errors import ModelError
 from leanrisk.core.inputs import Lookups
 from leanrisk.models.field_table import FieldTable
-from leanrisk.models.quantization import LARGEST, TABLE, Quantization, TableSteps, channel_steps, in_half, row_owners
+from leanrisk.models.quantization import LARGEST, TABLE, Quantization, TableSteps, channel_steps, row_owners
 from leanrisk.models.risk_transformer import MemberLinear, RiskTransformer
 from leanrisk.models.threads import one_thread_each
 
@@ -113,7 +113,9 @@ def halve_vectors(network: RiskTransformer) -> None:
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name not in weights:
-                parameter.copy_(torch.from_numpy(in_half(parameter.detach().cpu().float().numpy())))
+                # What is added may be as coarse as a 16-bit number near zero is; what is too large for one stays.
+                half = parameter.half().to(parameter.dtype)
+                parameter.copy_(torch.where(half.isfinite(), half, parameter))
 
 
 def rounded_copy(network: RiskTransformer, plan: Quantization) -> RiskTransformer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class GraphBuilder:
     def __init__(self, *, packed: bool = False) -> None:
         self.packed = packed
         self._widened: dict[str, str] = {}
+        self._named = 0
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], onnx.TensorProto] = {}
         self._count = 0
@@ -44,7 +46,7 @@ class GraphBuilder:
         array = np.array(value, dtype=None if isinstance(value, np.ndarray) else np.int64, order="C")
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
-            label = f"c{len(self._constants)}" if self.packed else f"{name}_{len(self._constants)}"
+            label = self._short() if self.packed else f"{name}_{len(self._constants)}"
             held = _narrowest(array) if (self.packed or narrow) and array.size >= _WORTH_A_CAST else array
             self._constants[key] = numpy_helper.from_array(held, label)
             if held.dtype != array.dtype:
@@ -64,10 +66,20 @@ class GraphBuilder:
     def ops(self, kind: str, *inputs: str, results: int, **attributes: Any) -> tuple[str, ...]:
         """Add one operator with several results and return their names."""
         self._count += 1
-        stem = f"r{self._count}" if self.packed else f"{kind.lower()}_{self._count}"
-        names = tuple(stem + (f"_{k}" if results > 1 else "") for k in range(results))
+        stem = self._short() if self.packed else f"{kind.lower()}_{self._count}"
+        between = "" if self.packed else "_"
+        names = tuple(stem + (f"{between}{k}" if results > 1 else "") for k in range(results))
         self._nodes.append(helper.make_node(kind, list(inputs), list(names), **attributes))
         return names
+
+    def _short(self) -> str:
+        """Return a name that is not taken: letters alone, since the parts of a result are told by digits."""
+        self._named += 1
+        place, name = self._named, ""
+        while place:
+            place, letter = divmod(place - 1, len(ascii_letters))
+            name = ascii_letters[letter] + name
+        return name
 
     def rename(self, result: str, name: str) -> None:
         """Give a result its public name."""

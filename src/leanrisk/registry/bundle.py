@@ -217,7 +217,7 @@ def write_bundle(
     check_replaceable(folder)
     with replacing_folder(folder) as part:
         (part / GRAPH).write_bytes(graph)
-        write_json(part / ENCODER, encoder.to_dict())
+        _write_encoder(part / ENCODER, encoder)
         # What could be remembered is of no use where nothing is.
         kept = schema if memory is not None else replace(schema.raw, memory=None)
         write_text(part / SCHEMA, kept.to_toml())
@@ -231,6 +231,14 @@ def write_bundle(
         Manifest.of(part, facts).write(part)
         Bundle.load(part).check_reference()
     return Bundle.load(folder)
+
+
+def _write_encoder(file: Path, encoder: Encoder) -> None:
+    if encoder.has_edges:
+        write_json(file, encoder.to_dict())
+    else:
+        # Beside a packed graph nobody reads this one by eye, and its bytes count.
+        write_text(file, json.dumps(encoder.to_dict(), separators=(",", ":"), ensure_ascii=False) + "\n")
 
 
 def check_replaceable(folder: Path) -> None:

@@ -14,6 +14,7 @@ from leanrisk.core.errors import ConfigError
 from leanrisk.core.inputs import Lookups
 from leanrisk.models.fake_quant import halve_vectors, input_steps, parts_of, plain_again, rounded_copy, rounding
 from leanrisk.models.graph_proof import graph_proof
+from leanrisk.models.norm_folding import fold_norms, hold_norms
 from leanrisk.models.quantization import Arithmetic, Quantization
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.techniques.base import Bench
@@ -56,12 +57,14 @@ def in_int8(model: LeanModel, bench: Bench, how: Rounding, *, scale: Scale, **fa
             "int8 needs at least one part of the network: all are kept in fp32. Name fewer in quantize.kept."
         )
     network = copy.deepcopy(model.network)
+    fold_norms(network)
     halve_vectors(network)
     steps = {}
     if how.arithmetic == "int8":
         steps = input_steps(network, calibration_rows(model, bench.train, how.rows), parts)
     plan = Quantization(parts, how.arithmetic, steps, how.route, asdict(how))
     if how.route == "qat":
+        hold_norms(network, still=True)
         rounding(network, plan)
         log = teach(
             network,
@@ -76,6 +79,7 @@ def in_int8(model: LeanModel, bench: Bench, how: Rounding, *, scale: Scale, **fa
             progress=bench.progress,
         )
         plain_again(network, plan)
+        hold_norms(network, still=False)
         halve_vectors(network)
         facts = {"qat_steps": log.steps, "gpu_s": model.facts.get("gpu_s", 0.0) + round(log.gpu_s, 3), **facts}
     shown = rounded_copy(network, plan)
