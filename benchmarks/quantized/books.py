@@ -21,9 +21,9 @@ from leanrisk.data.split import SplitConfig, split
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.scenarios.catalogue import load_schema
 from leanrisk.techniques.base import Bench, Candidate, unmeasured
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.lean_model import LeanModel
-from leanrisk.techniques.teaching import Classroom
 
 PUBLIC: Mapping[str, tuple[str, str]] = {
     "sba": ("sba_loans/sba_balanced_30000.parquet", "sba_loans"),

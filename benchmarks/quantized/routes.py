@@ -21,10 +21,10 @@ from leanrisk.models.quantization import Arithmetic, Quantization
 from leanrisk.pipelines.measure import records_of
 from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
+from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.quantize import company_effect
 from leanrisk.techniques.rounding import Rounding, Route, in_int8
-from leanrisk.techniques.teaching import Classroom, Scale
 
 ROUTES: Mapping[str, tuple[Route, Arithmetic]] = {
     "static": ("static", "unpacked"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
@@ -15,7 +17,7 @@ from leanrisk.models.graph_builder import GraphBuilder
 from leanrisk.models.graph_front import FrontEnd
 from leanrisk.models.graph_weights import GraphWeights
 from leanrisk.models.onnx_session import GraphSession
-from leanrisk.models.quantization import Quantization
+from leanrisk.models.quantization import ARITHMETIC, Quantization
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import predict_logits
 
@@ -41,13 +43,22 @@ def export_graph(
     table = network.table.weight.detach().cpu().float().numpy()
     front = FrontEnd(fields, table, tuple(network.config.lookup_tokens), plan)
     logit = add_body(GraphWeights(graph, network, plan), front.add_to(graph))
-    return finished_graph(graph, logit, fields, calibration)
+    told = {} if plan is None else {ARITHMETIC: plan.arithmetic}
+    return finished_graph(graph, logit, fields, calibration, told=told)
 
 
-def finished_graph(graph: GraphBuilder, logit: str, fields: Fields, calibration: Calibration) -> bytes:
+def finished_graph(
+    graph: GraphBuilder,
+    logit: str,
+    fields: Fields,
+    calibration: Calibration,
+    *,
+    told: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the serialised graph that ends in the logits named `logit`, (rows, lanes), of which the first counts.
 
-    Adds the calibration and the outputs, and declares those inputs that the fields need.
+    Adds the calibration and the outputs, and declares those inputs that the fields need. `told` goes into the graph's
+    metadata.
     """
     graph.rename(_first_lane(graph, logit), "logit")
     graph.rename(_first_lane(graph, _calibrated(graph, calibration, logit)), "probability")
@@ -55,7 +66,7 @@ def finished_graph(graph: GraphBuilder, logit: str, fields: Fields, calibration:
         "numeric": (TensorProto.FLOAT, len(fields.numeric)),
         "category": (TensorProto.INT64, len(fields.category)),
     }
-    facts = {"leanrisk.calibration": calibration.kind, "leanrisk.link": calibration.link}
+    facts = {"leanrisk.calibration": calibration.kind, "leanrisk.link": calibration.link, **(told or {})}
     return graph.model(
         inputs={name: shape for name, shape in inputs.items() if shape[1]},
         outputs=("logit", "probability"),

@@ -16,7 +16,7 @@ TREES = "ai.onnx.ml"
 """Domain of the operators for trees, which is part of ONNX."""
 _TREES_OPSET = 3
 
-_WORTH_A_CAST = 24
+_WORTH_A_CAST = 12
 """Numbers of a constant from which on a narrower type saves more bytes than the operator that widens it takes."""
 
 

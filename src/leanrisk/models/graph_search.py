@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from leanrisk.core.inputs import Fields, NumericField, TableLayout
 from leanrisk.models.graph_builder import GraphBuilder
+from leanrisk.models.graph_runs import add_bits, add_runs
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -40,14 +41,15 @@ def add_search(graph: GraphBuilder, fields: Sequence[NumericField], places: Plac
     flat = graph.op("Reshape", value, graph.constant([0, 1, places.size]))
     known = graph.constant(found.known)
     # Constants of constants, here and below: whoever loads the graph works them out once.
-    cuts = graph.op("Gather", known, graph.constant(found.cuts[places].T, narrow=True))
+    cuts = graph.op("Gather", known, graph.op("Transpose", add_runs(graph, found.cuts[places]), perm=[1, 0]))
     reached = graph.op("Cast", graph.op("GreaterOrEqual", flat, cuts), to=TensorProto.FLOAT)
     count = graph.op("ReduceSum", reached, graph.constant([1]), keepdims=1)
     starts = np.arange(places.size, dtype=np.float32) * np.float32(most)
     interval = graph.op("Cast", graph.op("Add", count, graph.constant(starts)), to=TensorProto.INT64)
     interval = graph.op("Reshape", interval, graph.constant([0, places.size // depth, 1, depth]))
     # Row 0 stands for itself, whatever the interval.
-    rows = graph.constant(np.where(present.reshape(-1, 1) > 0, found.rows[places], 0).ravel(), narrow=True)
+    table_rows = np.where(present.reshape(-1, 1) > 0, found.rows[places], 0)
+    rows = graph.op("Reshape", add_runs(graph, table_rows), graph.constant([-1]))
     floors = graph.op("Gather", known, rows)
     inverses = graph.op("Gather", _inverses(graph, known, found), rows)
     zero, one = (graph.constant(np.array(number, dtype=np.float32)) for number in (0.0, 1.0))
@@ -64,7 +66,7 @@ def _inverses(graph: GraphBuilder, known: str, found: _Intervals) -> str:
     lower = graph.op("Slice", known, graph.constant([0]), graph.constant([size]))
     upper = graph.op("Slice", known, graph.constant([1]), graph.constant([size + 1]))
     inverses = graph.op("Div", graph.number(1.0), graph.op("Sub", upper, lower))
-    return graph.op("Where", graph.constant(found.knots), inverses, graph.number(0.0))
+    return graph.op("Where", add_bits(graph, found.knots), inverses, graph.number(0.0))
 
 
 @dataclass(frozen=True)

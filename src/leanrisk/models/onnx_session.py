@@ -23,6 +23,11 @@ class GraphSession:
         self._wanted = tuple(entry.name for entry in self._session.get_inputs())
         self._run = self._session.run
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the graph tells of itself: its metadata."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
     def probability(self, inputs: Inputs) -> npt.NDArray[np.float32]:
         """Return calibrated probabilities, float32 (rows,); the same bits whatever rows stand beside a row."""
         if inputs.rows <= _BLOCK_ROWS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ Arithmetic = Literal["unpacked", "int8", "dynamic"]
 LARGEST = 127
 """Codes lie in -127..127: without -128 the range is symmetric, so that zero is exact and no offset is needed."""
 TABLE = "table"
+ARITHMETIC = "leanrisk.arithmetic"
+"""Key of a graph's metadata under which it tells how it reckons; a graph in fp32 that is not packed has none."""
 _HALF_LEAST, _HALF_MOST = 6.2e-5, 65_000.0
 _LEAST_STEP = 1e-30
 
@@ -65,7 +68,8 @@ class Quantization:
             "arithmetic": self.arithmetic,
             "steps": dict(self.steps),
             "route": self.route,
-            "settings": dict(self.settings),
+            # As JSON has it, where a tuple is a list.
+            "settings": json.loads(json.dumps(dict(self.settings))),
         }
 
     @classmethod

@@ -24,7 +24,7 @@ from leanrisk.techniques.teaching import calibrated, teach
 
 Route = Literal["static", "qat", "dynamic"]
 
-FEW_EPOCHS = TrainingConfig(epochs=3, learning_rate=5e-4, warmup=0.1, patience=2)
+FEW_EPOCHS = TrainingConfig(epochs=2, learning_rate=1e-4, warmup=0.1, patience=1)
 """A taught network is only to settle among its codes: at the pace of a first teaching it would forget."""
 
 
