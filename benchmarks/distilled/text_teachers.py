@@ -20,7 +20,6 @@ from leanrisk.models.text_tokenizer import TextTokenizer
 
 _WEIGHTS, _TOKENS, _TOLD = "model.safetensors", "tokenizer.json", "told.json"
 _TRAINING = PairConfig(epochs=3, batch=32, learning_rate=1e-4, warmup=0.1, precision="bf16", patience=3)
-_STEPS = 60
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,9 @@ class Dear:
 
 def from_scratch(book: TextBook, *, full: bool, progress: Progress) -> Dear:
     """Return BERT of base size, 109 M parameters, taught on the book's texts alone: no checkpoint is at hand."""
-    # Sixty steps are a first look at the texts: what two cores with eight other jobs can pay for.
-    training = replace(_TRAINING, epochs=1, steps=_STEPS)
     if full:
-        return _kept(book, TeacherConfig(longest=book.longest, training=training), "bert-base", progress)
-    small = TeacherConfig(longest=book.longest, width=64, depth=2, pieces=2000, training=training)
+        return _kept(book, TeacherConfig(longest=book.longest, training=_TRAINING), "bert-base", progress)
+    small = TeacherConfig(longest=book.longest, width=64, depth=2, pieces=2000, training=_TRAINING)
     return _kept(book, small, "tiny", progress)
 
 
