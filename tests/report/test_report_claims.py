@@ -78,6 +78,8 @@ def test_an_incumbent_that_stays_is_said_first_and_compared_with_nothing(languag
     groups = {group.name: group.rows for group in comparison(Facts(run, where="result.json"), words)}
     assert {row.kind for row in groups["quality"]} == {"same"}
     assert [row.change.main for row in groups["latency"]] == ["0.0%", "0.0%"]
+    run["lean"]["preset"] = run["lean"]["kind"]
+    assert headline(Facts(run, where="result.json"), words).sentence != said.sentence
     compared = headline(Facts(result(), where="result.json"), words)
     assert compared.sentence != said.sentence
     assert set(said.remarks) < set(compared.remarks)

@@ -92,7 +92,7 @@ def test_drift_is_drawn_from_the_deepest_block_down_to_what_enters_them():
 
 
 def _stays(lean, incumbent):
-    lean |= {"kind": incumbent["kind"], "tuning": None, "params": None}
+    lean |= {"kind": incumbent["kind"], "tuning": None, "params": None, "preset": None}
 
 
 @pytest.mark.parametrize("language", languages())

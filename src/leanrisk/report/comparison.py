@@ -53,7 +53,9 @@ class Group:
 
 def stays(run: Facts) -> bool:
     """Return whether both sides are one model: no lean one was accepted, so there is nothing to compare."""
-    return run.text("lean", "kind") is not None and run.text("lean", "kind") == run.text("incumbent", "kind")
+    kind = run.text("lean", "kind")
+    # A scorecard may be the incumbent as well as the lean model: only what was taught has a preset.
+    return kind is not None and kind == run.text("incumbent", "kind") and run.text("lean", "preset") is None
 
 
 def comparison(run: Facts, words: Words) -> list[Group]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from leanrisk.core.errors import ConfigError
 from leanrisk.report.curves import HEIGHT, shift_bars
+from leanrisk.report.comparison import stays
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import Figure
 from leanrisk.report.numbers import counted, digits_for, percent, sizes
@@ -37,7 +38,7 @@ def note(run: Facts, words: Words) -> str | None:
     """Return the sentence that stands in place of the charts, or None where there is a frontier to draw."""
     lean = run.group("lean")
     if lean.at("tuning") is None:
-        if lean.text("kind") is not None and lean.text("kind") == run.text("incumbent", "kind"):
+        if stays(run):
             return words("learning.incumbent")
         # A result.json of before there was tuning has no such key: nothing is said of what it does not tell.
         return words("learning.untuned" if "tuning" in lean.names() else "absent_table")
