@@ -9,8 +9,8 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from leanrisk.core.errors import ConfigError
-from leanrisk.report.curves import HEIGHT, shift_bars
 from leanrisk.report.comparison import stays
+from leanrisk.report.curves import HEIGHT, shift_bars
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import Figure
 from leanrisk.report.numbers import counted, digits_for, percent, sizes
