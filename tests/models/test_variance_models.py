@@ -13,7 +13,7 @@ from leanrisk.evaluate.volatility import qlike_losses
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.garch import Garch
 from leanrisk.models.har import Har
-from leanrisk.models.historical_simulation import asset_tail, empirical_tail, portfolio_tail
+from leanrisk.models.historical_simulation import asset_tail, empirical_tail, portfolio_tail, student_tail
 from leanrisk.models.variance_trees import VarianceTrees
 
 
@@ -136,9 +136,16 @@ def test_a_portfolio_falls_as_its_assets_fell_together():
     apart = np.column_stack([np.roll(together[:, 0], 100 * place) for place in range(4)])
     volatility, weights = np.full(4, 0.02), np.full(4, 0.25)
     assert portfolio_tail(together, volatility, weights, tail=0.01).quantile == pytest.approx(
-        0.02 * asset_tail(together, tail=0.01).quantile, rel=0.01
+        np.expm1(0.02 * asset_tail(together, tail=0.01).quantile), rel=0.01
     )
     assert portfolio_tail(apart, volatility, weights, tail=0.01).quantile > 0.5 * 0.02 * -3
+
+
+def test_the_fitted_law_finds_the_tail_of_its_own_draws():
+    draws = np.random.default_rng(9).standard_t(5, 60_000) * np.sqrt(3 / 5) * 1.3
+    fitted, seen = student_tail(draws, tail=0.01), asset_tail(draws, tail=0.01)
+    assert fitted.quantile == pytest.approx(seen.quantile, rel=0.04)
+    assert fitted.shortfall == pytest.approx(seen.shortfall, rel=0.06)
 
 
 def test_a_tail_of_less_than_one_value_is_refused():

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 
 from leanrisk.core.errors import ConfigError
+from leanrisk.pipelines.market_recipe import MarketRecipe
 from leanrisk.pipelines.recipe import IncumbentConfig, MeasureConfig, Recipe, RefreshConfig, SimulatedData, Step
-from leanrisk.scenarios.catalogue import load_scenario, scenario_names
+from leanrisk.scenarios.catalogue import is_market, load_scenario, scenario_names
+from leanrisk.scenarios.market import market_recipe
+from leanrisk.scenarios.run import recipe_for
 from tests.pipelines.tiny import tiny_recipe
 
 PLAIN = {
@@ -16,7 +19,7 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize("name", [name for name in scenario_names() if not is_market(name)])
 @pytest.mark.parametrize("preset", ["smoke", "standard", "full"])
 def test_every_shipped_scenario_reads_under_every_preset(name, preset):
     recipe = Recipe.from_dict(load_scenario(name), preset=preset)
@@ -25,6 +28,21 @@ def test_every_shipped_scenario_reads_under_every_preset(name, preset):
     assert "distill" in {step.technique for step in recipe.steps}
     if preset == "smoke":
         assert recipe.incumbent.gbdt.trials < Recipe.from_dict(load_scenario(name)).incumbent.gbdt.trials
+
+
+@pytest.mark.parametrize("preset", ["smoke", "standard", "full"])
+def test_the_market_scenario_reads_under_every_preset(preset):
+    recipe, standard = (market_recipe("market-risk", preset=name) for name in (preset, "standard"))
+    assert (recipe.name, recipe.pipeline) == ("market-risk", "market")
+    assert (recipe.data.days < standard.data.days) == (preset == "smoke")
+    # What the file spells out is what a recipe without it has.
+    assert recipe.models == MarketRecipe("plain").models
+    assert standard.walk == MarketRecipe("plain").walk
+
+
+def test_a_market_scenario_is_only_run():
+    with pytest.raises(ConfigError, match="leanrisk run"):
+        recipe_for("market-risk")
 
 
 def test_a_preset_is_laid_over_key_by_key():

@@ -46,6 +46,13 @@ def run(
         print_json(result)
         return
     console = stdout()
+    if "market" in result:
+        from leanrisk.cli.market import show_market
+
+        show_market(console, result)
+        kept = "bundle/" if result["kept"] else "no bundle: the incumbent stays"
+        console.print(f"\nWritten to {folder}: result.json, report.html, report.zh.html, forecasts.parquet, {kept}")
+        return
     show_outcome(console, result)
     kept = "bundle/" if (folder / "bundle").is_dir() else "no bundle: the incumbent stays"
     console.print(f"\nWritten to {folder}: result.json, report.html, report.zh.html, scores.parquet, {kept}")

@@ -159,15 +159,7 @@ class Recipe:
 
         A change is "key.key=value" with the value written as in TOML. Raises `ConfigError` for anything unknown.
         """
-        plain = dict(values)
-        presets = plain.pop("presets", {})
-        if preset not in ("standard", *presets):
-            known = ", ".join(sorted({"standard", *presets}))
-            raise ConfigError(f"A preset must be one of {known}: it is {preset!r}. Choose one of them.")
-        plain = _laid_over(plain, presets.get(preset, {}))
-        for change in changes:
-            plain = _laid_over(plain, _as_mapping(change))
-        return configured(cls, plain, where="recipe")
+        return configured(cls, preset_of(values, preset=preset, changes=changes), where="recipe")
 
     @classmethod
     def read(cls, path: Path | str, *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
@@ -177,6 +169,19 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values, for the manifest and for telling two recipes apart."""
         return asdict(self)
+
+
+def preset_of(values: Mapping[str, Any], *, preset: str, changes: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's plain mapping with its [presets.NAME] table laid over it, then `changes`, "key.key=value"."""
+    plain = dict(values)
+    presets = plain.pop("presets", {})
+    if preset not in ("standard", *presets):
+        known = ", ".join(sorted({"standard", *presets}))
+        raise ConfigError(f"A preset must be one of {known}: it is {preset!r}. Choose one of them.")
+    plain = _laid_over(plain, presets.get(preset, {}))
+    for change in changes:
+        plain = _laid_over(plain, _as_mapping(change))
+    return plain
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
+from leanrisk.core.config import read_toml
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.schema import Schema
 
@@ -48,6 +49,13 @@ def scenario_names() -> tuple[str, ...]:
 def load_scenario(name: str) -> dict[str, Any]:
     """Return the content of the scenario `name`; raises `ConfigError` that lists the names there are."""
     return _content(files("leanrisk.scenarios"), name, "scenario", scenario_names())
+
+
+def is_market(scenario: str) -> bool:
+    """Return whether a shipped scenario, or a recipe in a TOML file, says `pipeline = "market"`."""
+    if scenario.endswith(".toml"):
+        return bool(read_toml(scenario).get("pipeline") == "market")
+    return bool(load_scenario(scenario).get("pipeline") == "market")
 
 
 @cache

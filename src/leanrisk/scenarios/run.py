@@ -21,7 +21,7 @@ from leanrisk.pipelines.edge_tables import read_edge_tables
 from leanrisk.pipelines.job import with_scores
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.scenarios.books import simulated_book
-from leanrisk.scenarios.catalogue import load_scenario, match_schema
+from leanrisk.scenarios.catalogue import is_market, load_scenario, match_schema
 
 _SILENT = Silent()
 _NO_EDGES: Mapping[str, Any] = {}
@@ -54,6 +54,20 @@ def run(
     """
     from leanrisk.pipelines.run import run_recipe
 
+    if isinstance(scenario, str) and is_market(scenario):
+        from leanrisk.scenarios.market import run_scenario
+
+        return run_scenario(
+            scenario,
+            data=data,
+            schema=schema,
+            out=out,
+            seed=seed,
+            preset=preset,
+            changes=changes,
+            resume=resume,
+            progress=progress,
+        )
     recipe = recipe_for(scenario, preset=preset, changes=changes)
     dataset, name = dataset_for(recipe, data, schema, edges=edges or {}, seed=seed, progress=progress)
     return run_recipe(dataset, recipe, out=out, seed=seed, name=name, preset=preset, resume=resume, progress=progress)
@@ -71,6 +85,11 @@ def recipe_for(scenario: str | Recipe, *, preset: str = "standard", changes: Seq
                 f"changes = {list(changes)!r}). Give them to Recipe.read or Recipe.from_dict."
             )
         return scenario
+    if is_market(scenario):
+        raise ConfigError(
+            f"The scenario '{scenario}' walks forward through prices: only `leanrisk run` knows how. Run it, or name "
+            "another."
+        )
     if scenario.endswith(".toml"):
         return Recipe.read(scenario, preset=preset, changes=changes)
     return Recipe.from_dict(load_scenario(scenario), preset=preset, changes=changes)
