@@ -14,6 +14,7 @@ from leanrisk.features.encoder import Encoder
 from leanrisk.models.garch import Garch
 from leanrisk.models.har import Har
 from leanrisk.models.historical_simulation import asset_tail, empirical_tail, portfolio_tail, student_tail
+from leanrisk.models.variance_line import VarianceLine
 from leanrisk.models.variance_trees import VarianceTrees
 
 
@@ -123,6 +124,21 @@ def test_trees_refuse_unknown_outcomes_and_answer_no_rows(panel):
     trees = VarianceTrees.fit(inputs, rows.labels, encoder.fields, seed=1, rounds=3)
     assert trees.log_variance(inputs.take(slice(0, 0))).shape == (0,)
     assert trees.size_bytes > 0
+
+
+def test_a_line_finds_its_weights_fills_gaps_and_is_a_mean():
+    rng = np.random.default_rng(8)
+    features = rng.normal(size=(5000, 3))
+    logs = -9 + features @ [0.5, -0.2, 0.0] + rng.normal(0, 0.6, 5000)
+    line = VarianceLine.fit(features, logs)
+    assert line.weights / line.spreads == pytest.approx([0.5, -0.2, 0.0], abs=0.03)
+    assert np.mean(np.exp(logs - line.log_variance(features))) == pytest.approx(1.0, abs=0.04)
+    gap = line.log_variance([[np.nan, np.nan, np.nan]])
+    assert gap == pytest.approx(line.log_variance([line.middles]))
+    empty = VarianceLine.fit(np.column_stack([features, np.full(5000, np.nan)]), logs)
+    assert np.isfinite(empty.log_variance(np.full((1, 4), np.nan))).all()
+    with pytest.raises(ModelError, match="finite"):
+        VarianceLine.fit(features, np.full(5000, np.nan))
 
 
 def test_a_tail_by_hand():

@@ -51,7 +51,7 @@ def changed_after(day):
     return market_panel(replace(PRICES, **parts))
 
 
-@pytest.mark.parametrize("name", ["har", "har-levels", "garch", "gjr", "lightgbm", LEAN])
+@pytest.mark.parametrize("name", ["har", "har-levels", "har-panel", "garch", "gjr", "lightgbm", LEAN])
 def test_no_model_looks_ahead(name):
     """What comes after a day moves no forecast of that day or an earlier one, refits included."""
     day = 600

@@ -1,4 +1,4 @@
-"""The lean model of a variance: taught by trees on the first window, then above a frontier, round by round."""
+"""The lean model of a variance: taught by trees and a line at first, then on above a frontier, round by round."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from leanrisk.data.market_features import MarketPanel
 from leanrisk.evaluate.diebold_mariano import loss_difference
 from leanrisk.evaluate.volatility import qlike_losses, volatility_errors
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.variance_line import VarianceLine
 from leanrisk.models.variance_trees import VarianceTrees
 from leanrisk.pipelines.market_recipe import LeanConfig
 from leanrisk.pipelines.measure import latency, records_of
@@ -25,6 +26,7 @@ from leanrisk.techniques.catalogue import technique
 
 Floats = npt.NDArray[np.float64]
 _SILENT = Silent()
+_Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
 
 OBJECTIVE = "variance"
 _BLOCKS = 3
@@ -41,7 +43,7 @@ class LeanVariance:
 
     def __init__(self, config: LeanConfig, *, seed: int, progress: Progress = _SILENT) -> None:
         self._config, self._seed, self._progress = config, seed, progress
-        self._trees: tuple[VarianceTrees, Encoder] | None = None
+        self._teachers: _Ask | None = None
         self._known = 0
         self.taught: Candidate | None = None
         self.served: Candidate | None = None
@@ -52,23 +54,23 @@ class LeanVariance:
         Outcomes of a day's row are known a day later, so the rows are those of days `first` to `now` - 1.
         """
         rows = panel.rows(first, now)
-        before = self._trees
-        self._trees = _fitted(rows, self._seed)
+        before = self._teachers
+        self._teachers = ask = _panel_of_teachers(rows, self._seed)
         valid = panel.rows(max(first, now - _VALID_DAYS), now)
         if self.taught is None or before is None:
-            bench = self._bench(rows, valid, Teacher(_by_blocks(rows, panel, self._seed), _ask(*self._trees)))
+            bench = self._bench(rows, valid, Teacher(_by_blocks(rows, panel, self._seed), ask))
             start = Candidate(rows.features, _Told(rows.features))
             distill = self._config.steps[0]
             self.taught = technique(distill.technique, distill.settings).apply(start, bench)
         else:
             new, older = panel.rows(self._known, now), panel.rows(first, self._known)
-            # The trees of the last round did not see these days: their opinions are out of sample.
-            bench = self._bench(new, valid, Teacher(_ask(*before)(new.frame), _ask(*self._trees)))
+            # The teachers of the last round did not see these days: their opinions are out of sample.
+            bench = self._bench(new, valid, Teacher(before(new.frame), ask))
             self.taught = self._config.refit.apply(self.taught, bench, older=older)
         self._known = now
         self.served = self.taught
         for step in self._config.steps[1:]:
-            bench = replace(bench, train=rows, teacher=Teacher(None, _ask(*self._trees)))
+            bench = replace(bench, train=rows, teacher=Teacher(None, ask))
             self.served = technique(step.technique, step.settings).apply(self.served, bench)
 
     def forecast(self, panel: MarketPanel, start: int, stop: int) -> Floats:
@@ -124,13 +126,27 @@ def _by_day(losses: Floats, days: npt.NDArray[np.int64]) -> Interval:
     return loss_difference(np.zeros(means.size), means)
 
 
-def _fitted(rows: Dataset, seed: int) -> tuple[VarianceTrees, Encoder]:
+def _panel_of_teachers(rows: Dataset, seed: int) -> _Ask:
+    """Return the mean opinion of trees and of a line, both fitted on the rows.
+
+    Over four panels neither is best everywhere: trees lose to the line where history is short or unlike the past, the
+    line loses where variances are noisy; their mean is near the better one, or better than both.
+    """
     encoder = Encoder.fit(rows)
-    return VarianceTrees.fit(encoder.inputs(rows.frame), rows.labels, encoder.fields, seed=seed), encoder
+    inputs = encoder.inputs(rows.frame)
+    trees = VarianceTrees.fit(inputs, rows.labels, encoder.fields, seed=seed)
+    line = VarianceLine.fit(inputs.numeric, rows.labels)
+
+    def opinion(frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+        asked = encoder.inputs(frame)
+        both = trees.log_variance(asked) + line.log_variance(asked.numeric)
+        return np.asarray(0.5 * both, dtype=np.float32)
+
+    return opinion
 
 
 def _by_blocks(rows: Dataset, panel: MarketPanel, seed: int) -> npt.NDArray[np.float32]:
-    """Return opinions on the rows by trees that did not see their block of days.
+    """Return opinions on the rows by teachers that did not see their block of days.
 
     Blocks of days and not drawn rows: assets of one day move together, and a day's neighbours tell of it.
     """
@@ -140,12 +156,8 @@ def _by_blocks(rows: Dataset, panel: MarketPanel, seed: int) -> npt.NDArray[np.f
     margins = np.empty(rows.rows, dtype=np.float32)
     for place in range(_BLOCKS):
         held = block == place
-        margins[held] = _ask(*_fitted(rows.where(~held), seed))(rows.where(held).frame)
+        margins[held] = _panel_of_teachers(rows.where(~held), seed)(rows.where(held).frame)
     return margins
-
-
-def _ask(trees: VarianceTrees, encoder: Encoder) -> Callable[[pl.DataFrame], npt.NDArray[np.float32]]:
-    return lambda frame: trees.log_variance(encoder.inputs(frame)).astype(np.float32)
 
 
 class _Told:

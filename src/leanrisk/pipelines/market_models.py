@@ -13,6 +13,7 @@ from leanrisk.data.market_features import MarketPanel
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.garch import Garch
 from leanrisk.models.har import Har
+from leanrisk.models.variance_line import VarianceLine
 from leanrisk.models.variance_trees import VarianceTrees
 from leanrisk.pipelines.market_lean import LeanVariance
 from leanrisk.pipelines.market_recipe import LEAN, MarketRecipe
@@ -94,6 +95,29 @@ class GarchModel:
         return np.column_stack(told)
 
 
+class LineModel:
+    """A ridge regression of log-variances on all features, one for all assets."""
+
+    size_bytes = None
+
+    def __init__(self) -> None:
+        self._fit: tuple[VarianceLine, Encoder] | None = None
+
+    def fit(self, panel: MarketPanel, first: int, now: int) -> None:
+        """See `VarianceModel.fit`."""
+        rows = panel.rows(first, now)
+        encoder = Encoder.fit(rows)
+        self._fit = VarianceLine.fit(encoder.inputs(rows.frame).numeric, rows.labels), encoder
+
+    def forecast(self, panel: MarketPanel, start: int, stop: int) -> Floats:
+        """See `VarianceModel.forecast`."""
+        if self._fit is None:
+            raise RuntimeError("A model forecasts after its first fit: this one has none.")
+        line, encoder = self._fit
+        told = line.log_variance(encoder.inputs(panel.rows(start, stop).frame).numeric)
+        return np.asarray(np.exp(told).reshape(stop - start, len(panel.assets)), dtype=np.float64)
+
+
 class TreesModel:
     """LightGBM over the rows of all assets."""
 
@@ -132,6 +156,8 @@ def variance_model(name: str, recipe: MarketRecipe, *, seed: int, progress: Prog
         return LeanVariance(recipe.lean, seed=seed, progress=progress)
     if name in ("har", "har-levels"):
         return HarModel(logs=name == "har")
+    if name == "har-panel":
+        return LineModel()
     return TreesModel(seed=seed) if name == "lightgbm" else GarchModel(name)
 
 

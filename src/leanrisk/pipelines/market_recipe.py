@@ -13,11 +13,11 @@ from leanrisk.features.encoder import EncoderConfig
 from leanrisk.models.frontier import FreezeConfig
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.pipelines.recipe import Step, preset_of
+from leanrisk.techniques.classroom import Classroom
 from leanrisk.techniques.reteach import Reteach
-from leanrisk.techniques.teaching import Classroom
 
 LEAN = "lean"
-Walker = Literal["har", "har-levels", "garch", "gjr", "lightgbm", "lean"]
+Walker = Literal["har", "har-levels", "har-panel", "garch", "gjr", "lightgbm", "lean"]
 PIPELINE = "market"
 
 
@@ -101,7 +101,7 @@ class MarketRecipe:
     pipeline: str = PIPELINE
     data: MarketData = field(default_factory=MarketData)
     walk: WalkConfig = field(default_factory=WalkConfig)
-    models: tuple[str, ...] = ("har", "har-levels", "garch", "gjr", "lightgbm")
+    models: tuple[str, ...] = ("har", "har-levels", "har-panel", "garch", "gjr", "lightgbm")
     lean: LeanConfig = field(default_factory=LeanConfig)
     qlike_margin: float = 0.01
     limits: tuple[str, ...] = ()
