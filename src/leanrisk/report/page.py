@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leanrisk.core.files import write_text
-from leanrisk.report import bars, curves, funnel, learning, provenance, tables
+from leanrisk.report import bars, curves, funnel, learning, market, provenance, tables
 from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import SIDES, Figure
@@ -71,6 +71,8 @@ def render(run: Facts, evidence: Facts, words: Words) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    if run.at("market") is not None:
+        return environment.get_template(market.TEMPLATE).render(w=words, **market.context(run, evidence, words))
     return environment.get_template("report.html.j2").render(
         w=words,
         sections=SECTIONS,
