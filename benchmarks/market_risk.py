@@ -12,6 +12,7 @@ from leanrisk.core.progress import Progress
 from leanrisk.data.market_prices import Prices, prices_of, read_prices
 from leanrisk.data.simulate.market import MarketSize, simulate_market
 from leanrisk.pipelines.market import Walked, walk_models
+from leanrisk.pipelines.market_models import UNROUNDED
 from leanrisk.pipelines.market_recipe import LEAN, MarketRecipe
 from leanrisk.pipelines.market_scores import comparison, daily_losses, model_row
 from leanrisk.scenarios.market import market_recipe
@@ -43,12 +44,13 @@ def run(preset: str, progress: Progress) -> Outcome:
 
 
 def _book(figures: Values, book: str, prices: Prices, recipe: MarketRecipe, progress: Progress) -> list[Bar]:
-    done = walk_models(prices, recipe, seed=_SEED, progress=progress)
+    done = walk_models(prices, recipe, seed=_SEED, also=(UNROUNDED,), progress=progress)
     figures[f"{book}_assets"] = len(prices.assets)
     figures[f"{book}_test_days"] = done.period.stop - done.period.test
-    for name, walk in done.walks.items():
-        figures |= _row(f"{book}_{name}", model_row(walk, done.risks[name], done.panel, done.period))
-    return _against(figures, book, done, recipe)
+    rows = {n: model_row(walk, done.risks[n], done.panel, done.period) for n, walk in done.walks.items()}
+    for name, row in rows.items():
+        figures |= _row(f"{book}_{name}", row)
+    return [*_against(figures, book, done, recipe), *_rounded(figures, book, rows)]
 
 
 def _row(where: str, row: Mapping[str, Any]) -> Values:
@@ -84,6 +86,18 @@ def _against(figures: Values, book: str, done: Walked, recipe: MarketRecipe) -> 
                 for loss in ("mae", "qlike")
             ]
     return bars
+
+
+def _rounded(figures: Values, book: str, rows: Mapping[str, Any]) -> list[Bar]:
+    """Compare the lean model in int8 with itself in fp32: size, absolute error, and zones (claim C6)."""
+    whole, codes = rows[UNROUNDED], rows[LEAN]
+    figures[f"{book}_lean_bytes"], figures[f"{book}_lean_unrounded_bytes"] = codes["bytes"], whole["bytes"]
+    moved = sum(whole["portfolio"]["zones"][which] != codes["portfolio"]["zones"][which] for which in ("last", "worst"))
+    rise = codes["mae"]["value"] / whole["mae"]["value"] - 1.0
+    return [
+        Bar.at_most(f"{book}: MAE of int8 over fp32, as a share", rise, 0.01),
+        Bar.at_most(f"{book}: zones that int8 moves", moved, 0),
+    ]
 
 
 def _simulated(preset: str) -> Prices:

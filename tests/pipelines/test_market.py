@@ -113,7 +113,10 @@ def test_a_lean_model_repeats_itself_and_its_one_graph_answers_alike_alone_and_i
     told = lean.forecast(PANEL, 420, 500)
     assert np.array_equal(told, again.forecast(PANEL, 420, 500))
     assert lean.served is not None
-    assert lean.served.lineage == ("distill", "reteach")
+    assert lean.served.lineage == ("distill", "reteach", "quantize")
+    assert lean.served.precision == "int8"
+    assert lean.taught is not None
+    assert lean.size_bytes < 0.5 * lean.taught.size_bytes
     record = PANEL.rows(450, 451).frame.row(2, named=True)
     route = lean.served.route()
     assert route is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,18 @@ class Walked:
         return np.asarray(qlike_losses(ahead, told * np.mean(ahead / told)).mean(axis=1), dtype=np.float64)
 
 
-def walk_models(prices: Prices, recipe: MarketRecipe, *, seed: int, progress: Progress = _SILENT) -> Walked:
-    """Return the walks of the recipe's models and of the lean one; raises `DataError` for too short a history."""
+def walk_models(
+    prices: Prices, recipe: MarketRecipe, *, seed: int, also: Sequence[str] = (), progress: Progress = _SILENT
+) -> Walked:
+    """Return the walks of the recipe's models, of the lean one and of those named in `also`.
+
+    Raises `DataError` for too short a history.
+    """
     panel = market_panel(prices)
     period = Period.of(panel, recipe.walk)
     ledger = Ledger()
     walks = {}
-    for name in (*recipe.models, LEAN):
+    for name in (*recipe.models, LEAN, *also):
         model = variance_model(name, recipe, seed=seed)
         walks[name] = walked(name, model, panel, recipe.walk, ledger, progress=progress)
     risks = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,8 @@ from leanrisk.pipelines.market_recipe import LEAN, MarketRecipe
 
 Floats = npt.NDArray[np.float64]
 _SILENT = Silent()
+UNROUNDED = "lean-unrounded"
+"""The lean model as it is before the steps that follow its distillation: in fp32."""
 _HAR_COLUMNS = ("variance_day", "variance_week", "variance_month")
 
 
@@ -154,6 +157,8 @@ def variance_model(name: str, recipe: MarketRecipe, *, seed: int, progress: Prog
     """Return the model of this name, not fitted yet."""
     if name == LEAN:
         return LeanVariance(recipe.lean, seed=seed, progress=progress)
+    if name == UNROUNDED:
+        return LeanVariance(replace(recipe.lean, steps=recipe.lean.steps[:1]), seed=seed, progress=progress)
     if name in ("har", "har-levels"):
         return HarModel(logs=name == "har")
     if name == "har-panel":
