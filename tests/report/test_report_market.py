@@ -3,6 +3,7 @@
 import copy
 import html
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -48,7 +49,7 @@ def model(mae, hits):
     }
 
 
-RESULT = {
+RESULT: dict[str, Any] = {
     "leanrisk": "1",
     "scenario": "market-risk",
     "created": "2026-01-02T03:04:05+00:00",
@@ -74,7 +75,7 @@ RESULT = {
         "lean": {"lineage": ["distill", "quantize"], "precision": "fp32", "latency_ms": {"p50": 0.031, "p99": 0.05}},
     },
 }
-EVIDENCE = {
+EVIDENCE: dict[str, Any] = {
     "market": {
         "days": [f"2020-01-{day:02d}" for day in range(1, 11)],
         "returns": [0.01, -0.02, 0.0, 0.005, -0.03, 0.01, 0.0, 0.0, -0.001, 0.002],
@@ -149,7 +150,7 @@ PATHS = [path for path in paths_of(RESULT) if path != ("market",)]
 def test_any_missing_part_leaves_a_whole_page(paths, as_null, language):
     changed = copy.deepcopy(RESULT)
     for path in paths:
-        holder = changed
+        holder: Any = changed
         for key in path[:-1]:
             holder = holder.get(key) if isinstance(holder, dict) else None
         if isinstance(holder, dict) and path[-1] in holder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from leanrisk.report.facts import Estimate, Facts
@@ -112,7 +113,7 @@ def _interval(found: Estimate | None, digits: int, words: Words) -> Entry:
     return Entry(fixed(found.value, digits), words("interval", lo=fixed(found.lo, digits), hi=fixed(found.hi, digits)))
 
 
-def _table(words: Words, columns: tuple[str, ...], rows: list[tuple[Entry, ...]]) -> Table | None:
+def _table(words: Words, columns: tuple[str, ...], rows: Sequence[tuple[Entry, ...]]) -> Table | None:
     titles = tuple(words(f"market.column.{name}") for name in columns)
     return Table(titles, tuple(rows)) if rows else None
 
