@@ -116,7 +116,13 @@ def _public(place: str, assets: int, days: int, *, fear: bool = True) -> Callabl
 
 _BOOKS: Mapping[str, tuple[Callable[[str], Prices | None], tuple[str, ...]]] = {
     "simulated": (_simulated, ()),
-    "sp500_panel": (_public("market_sp500_5yr_panel", 60, 0), ("walk.first=500", "walk.refit_every=63")),
-    "sp500_long": (_public("market_long_prices/sp500_20_stocks_1990_2022.parquet", 20, 4000), ()),
-    "sp500_realized": (_public("market_sp500_realized_vol", 1, 0, fear=False), ("walk.first=1000",)),
+    "sp500_panel": (_public("market_sp500_5yr_panel", 40, 0), ("walk.first=500",)),
+    "sp500_long": (
+        _public("market_long_prices/sp500_20_stocks_1990_2022.parquet", 20, 4000),
+        ("walk.refit_every=500",),
+    ),
+    "sp500_realized": (
+        _public("market_sp500_realized_vol", 1, 0, fear=False),
+        ("walk.first=1000", "walk.refit_every=250"),
+    ),
 }
