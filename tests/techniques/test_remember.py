@@ -1,11 +1,12 @@
 """The technique `memory`: facts become features, nothing else changes, and the gates have a model to judge."""
 
+import datetime as dt
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from leanrisk.core.errors import ConfigError, LeanRiskError
+from leanrisk.core.errors import ConfigError, DataError, LeanRiskError, MemoryStoreError
 from leanrisk.features.encoder import Encoder
 from leanrisk.graph.events import events_of
 from leanrisk.graph.recall import recalled
@@ -68,12 +69,24 @@ def test_it_tells_good_from_bad_where_the_plain_model_cannot(bench, start, after
     assert now > before + 0.1
 
 
-def test_the_route_looks_facts_up_and_answers_as_the_model_does(after):
-    record = {"income": 0.1, "amount": 20.0, "bank": "bank 1"}
-    route = after.route()
-    facts = dict(zip(after.memory.names, after.memory.lookup(record, after.memory.clock).tolist(), strict=True))
+def test_the_route_looks_facts_up_and_answers_as_the_model_does(bench, after):
+    now = dt.datetime(1970, 1, 1) + dt.timedelta(days=np.ceil(after.memory.clock) + 1)
+    record = {"income": 0.1, "amount": 20.0, "bank": "bank 1", bench.train.schema.time: now}
+    route = after.route(bench.train.schema)
+    at = np.ceil(after.memory.clock) + 1
+    facts = dict(zip(after.memory.names, after.memory.lookup(record, at).tolist(), strict=True))
     assert route(record) == after.model.usual()({**record, **facts})
-    assert 0 < route({}) < 1
+    assert 0 < route({bench.train.schema.time: now}) < 1
+
+
+def test_the_route_answers_as_of_each_decision_and_needs_to_know_when(bench, after):
+    route = after.route(bench.train.schema)
+    with pytest.raises(DataError, match="no decision time"):
+        route({"income": 0.1, "bank": "bank 1"})
+    with pytest.raises(MemoryStoreError, match="from its clock on"):
+        route({"income": 0.1, "bank": "bank 1", bench.train.schema.time: dt.datetime(1971, 1, 1)})
+    with pytest.raises(LeanRiskError, match="as of each decision"):
+        after.route()
 
 
 @pytest.mark.parametrize(("only", "kept"), [(["rate"], ("rate",)), (["count", "known"], ("count", "known"))])

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from leanrisk.core.errors import DataError, Fault
 
 _EPOCH = dt.datetime(1970, 1, 1)
 _MICROSECONDS = 86_400_000_000
@@ -43,3 +48,19 @@ def day_numbers(column: pl.Series) -> npt.NDArray[np.float64]:
     ticks = column.cast(pl.Datetime("us")).cast(pl.Int64)
     days = (ticks // _MICROSECONDS).cast(pl.Float64) + (ticks % _MICROSECONDS) / _MICROSECONDS
     return days.fill_null(float("nan")).to_numpy()
+
+
+def decision_moment(record: Mapping[str, Any], name: str, *, counts: bool) -> float:
+    """Return the record's decision time, in column `name`: a day number, or its own unit where it `counts`.
+
+    Raises `DataError` where there is none that can be read.
+    """
+    value = record.get(name)
+    try:
+        at = float(value) if counts and isinstance(value, int | float) else day_number(value)
+    except (TypeError, ValueError, OverflowError):
+        at = float("nan")
+    if not math.isfinite(at):
+        message = "a memory answers as of the decision: this record has no decision time that can be read."
+        raise DataError([Fault("undated", message, "Send it, as 2026-01-31 or 2026-01-31T12:00:00.", name)])
+    return at

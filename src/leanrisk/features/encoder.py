@@ -7,8 +7,7 @@ so this file is the tested reference of the graph's front end.
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -31,12 +30,12 @@ from leanrisk.core.inputs import (
     TableLayout,
 )
 from leanrisk.core.schema import Kind
-from leanrisk.features.days import day_number, day_numbers
+from leanrisk.features.days import day_numbers
 from leanrisk.features.edges import quantile_edges
 from leanrisk.features.knots import knot_and_share
+from leanrisk.features.record import RecordWriter, not_a_date, not_a_level, not_numeric
 
 _NAN = float("nan")
-_LARGEST_WHOLE = 2.0**63
 
 
 @dataclass(frozen=True)
@@ -133,20 +132,16 @@ class Encoder:
         Gives the bits that `inputs` gives for the same row. Raises `DataError` where a numeric field holds something
         that is not a number, a date field something that is not a date.
         """
-        get = record.get
-        try:
-            # An array of C floats refuses text, which numpy would read as a number, and needs no type per value.
-            numbers = [_NAN if (value := get(name)) is None else value for name in self._number_names]
-            for place, name in self._date_places:
-                numbers.insert(place, self._days(record, name))
-            numeric = np.asarray(array("f", numbers))
-            codes = [
-                levels.get(value if type(value := get(name)) is str or value is None else _level(value), UNSEEN)
-                for name, levels in self._levels.items()
-            ]
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(self._record_faults(record)) from error
-        return Inputs(numeric[None], np.array([codes], dtype=np.int64))
+        row = Inputs(
+            np.empty((1, len(self.fields.numeric)), dtype=np.float32),
+            np.empty((1, len(self.fields.category)), dtype=np.int64),
+        )
+        self._writer.write(record, row)
+        return row
+
+    def writer(self, told: Sequence[str] = ()) -> RecordWriter:
+        """Return what writes records into rows that stand ready; `told` names fields that come beside the record."""
+        return RecordWriter(self.fields, self.dates, self.time, told)
 
     def lookups(self, inputs: Inputs) -> Lookups:
         """Return where each row reads the embedding table and with which weight (`Lookups`).
@@ -203,12 +198,8 @@ class Encoder:
         )
 
     @cached_property
-    def _number_names(self) -> tuple[str, ...]:
-        return tuple(entry.name for entry in self.fields.numeric if entry.name not in self.dates)
-
-    @cached_property
-    def _date_places(self) -> tuple[tuple[int, str], ...]:
-        return tuple((place, f.name) for place, f in enumerate(self.fields.numeric) if f.name in self.dates)
+    def _writer(self) -> RecordWriter:
+        return self.writer()
 
     @cached_property
     def _levels(self) -> dict[str, dict[str | None, int]]:
@@ -224,29 +215,8 @@ class Encoder:
             return (_days_of(frame[self.time]) - days if self.time else days).astype(np.float32)
         number = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
         if not number and column.null_count() < column.len():
-            raise DataError(_not_numeric(name, column.drop_nulls()[0]))
+            raise DataError(not_numeric(name, column.drop_nulls()[0]))
         return column.cast(pl.Float32).fill_null(_NAN).to_numpy()
-
-    def _days(self, record: Mapping[str, Any], name: str) -> float:
-        days = day_number(record.get(name))
-        return day_number(record.get(self.time)) - days if self.time else days
-
-    def _record_faults(self, record: Mapping[str, Any]) -> list[Fault]:
-        """Return a fault for every value of `record` that its field cannot take."""
-        dates = [name for _, name in self._date_places]
-        checks: list[tuple[Iterable[str], Callable[[Any], object], Callable[[str, object], Fault]]] = [
-            (self._number_names, _number, _not_numeric),
-            ([*dates, self.time] if dates and self.time else dates, day_number, _not_a_date),
-            (self._levels, _level, _not_a_level),
-        ]
-        faults = []
-        for names, check, fault in checks:
-            for name in names:
-                try:
-                    check(record.get(name))
-                except (TypeError, ValueError, OverflowError):
-                    faults.append(fault(name, record.get(name)))
-        return faults
 
 
 def _fit_category(column: pl.Series, config: EncoderConfig) -> CategoryField:
@@ -262,7 +232,7 @@ def _codes(column: pl.Series, levels: dict[str | None, int]) -> npt.NDArray[np.i
     try:
         text = level_text(column)
     except pl.exceptions.PolarsError as error:
-        raise DataError(_not_a_level(column.name, column.drop_nulls()[0])) from error
+        raise DataError(not_a_level(column.name, column.drop_nulls()[0])) from error
     return text.replace_strict(levels, default=UNSEEN, return_dtype=pl.Int64).to_numpy()
 
 
@@ -270,41 +240,10 @@ def _days_of(column: pl.Series) -> npt.NDArray[np.float64]:
     try:
         return day_numbers(column)
     except (TypeError, ValueError) as error:
-        raise DataError(_not_a_date(column.name, column.drop_nulls()[0])) from error
-
-
-def _number(value: Any) -> float:
-    return array("f", [_NAN if value is None else value])[0]
-
-
-def _level(value: object) -> str | None:
-    """Return one value's level as `core.dataset.level_text` reads it; the common kinds without a detour."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE):
-        return str(int(value))
-    try:
-        text: str | None = level_text(pl.Series([value], strict=True))[0]
-    except pl.exceptions.PolarsError as error:
-        raise TypeError(f"not a level: {value!r}") from error
-    return text
+        raise DataError(not_a_date(column.name, column.drop_nulls()[0])) from error
 
 
 def _absent(name: str) -> Fault:
     return Fault(
         "column-missing", "the model needs this column and the table lacks it.", "Add it, null where unknown.", name
     )
-
-
-def _not_numeric(name: str, value: object) -> Fault:
-    return Fault("not-numeric", f"the model reads numbers here: found {value!r}.", "Send a number or null.", name)
-
-
-def _not_a_date(name: str, value: object) -> Fault:
-    return Fault("not-a-date", f"the model reads dates here: found {value!r}.", "Send YYYY-MM-DD or null.", name)
-
-
-def _not_a_level(name: str, value: object) -> Fault:
-    return Fault("not-a-level", f"the model reads one level here: found {value!r}.", "Send text or null.", name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
@@ -53,7 +55,7 @@ def measured(
         ),
         features=len(candidate.columns),
         bytes=candidate.size_bytes,
-        latency_ms=latency(candidate.route(), records_of(rows, candidate.columns), calls=calls),
+        latency_ms=latency(candidate.route(rows.schema), asked_of(candidate, rows), calls=calls),
         rows_per_s=rows.rows / elapsed if elapsed > 0 else None,
     )
 
@@ -129,6 +131,21 @@ def throughput(candidate: Candidate, rows: Dataset) -> float:
         candidate.model.predict(frame)
         best = max(best, frame.height / (time.perf_counter() - began))
     return best
+
+
+def asked_of(candidate: Candidate, rows: Dataset) -> list[dict[str, Any]]:
+    """Return records to ask the candidate, decided just after its memory's clock where it has one, as a service is."""
+    records = records_of(rows, candidate.columns)
+    time, memory = rows.schema.time, candidate.memory
+    if time is None or memory is None or not math.isfinite(memory.clock):
+        return records
+    kind = rows.frame.schema[time]
+    now: Any = memory.clock
+    if kind.is_temporal():
+        # The first whole day that begins after the clock.
+        now = dt.datetime(1970, 1, 1) + dt.timedelta(days=math.floor(memory.clock) + 1)
+        now = now.date() if kind == pl.Date else now
+    return [{**record, time: now} for record in records]
 
 
 def records_of(rows: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,17 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from leanrisk.core.errors import BundleError, DataError, Fault, LeanRiskError, MemoryStoreError, OutputError
+from leanrisk.core.errors import BundleError, LeanRiskError, OutputError
 from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
 from leanrisk.core.schema import Kind, Schema, is_fact
 from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
-from leanrisk.features.days import day_number
+from leanrisk.features.days import decision_moment
 from leanrisk.features.encoder import Encoder
+from leanrisk.graph.present import Present
 from leanrisk.graph.recall import recalled
 from leanrisk.graph.store import MemoryStore
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.models.record_scorer import RecordScorer, no_number
 from leanrisk.registry.manifest import MEMORY, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST
 
@@ -34,9 +34,6 @@ T = TypeVar("T")
 GRAPH, ENCODER, SCHEMA, REFERENCE, CARD = "model.onnx", "encoder.json", "schema.toml", "reference.json", "card.json"
 TRAINING = "training"
 """Folder of what only a later refresh needs; a scoring host may leave it out when it copies a bundle."""
-
-_FARTHEST = 366.0
-"""How far ahead of its memory's clock a decision may be, in days or the unit of a time that counts."""
 
 REFERENCE_TOLERANCE = 1e-6
 """Largest difference from the stored reference predictions: another processor may round the last bits otherwise."""
@@ -75,8 +72,8 @@ class Bundle:
         """Bytes on disk of everything needed to score."""
         return sum((self.folder / name).stat().st_size for name in (GRAPH, ENCODER, SCHEMA))
 
-    def score(self, table: Any) -> npt.NDArray[np.float32]:
-        """Return the probability of bad (regression: the value) per row, float32 (rows,).
+    def score(self, table: Any, *, threads: int = 1) -> npt.NDArray[np.float32]:
+        """Return the probability of bad (regression: the value) per row, float32 (rows,), whatever the threads.
 
         `table`: a polars, pandas or Arrow table, or a mapping of columns, with the raw columns by name; their order and
         further columns do not matter. With a memory each row is told what was known before its own decision time.
@@ -85,7 +82,10 @@ class Bundle:
         rows = load(to_frame(table), self._scoring_schema, labelled=False)
         if self.memory is not None:
             rows = recalled(rows, history=self.memory.history, edges=self.memory.edges)
-        return self.session.probability(self.encoder.inputs(rows.frame))
+        answers = self.session.probability(self.encoder.inputs(rows.frame), threads=threads)
+        if not np.isfinite(answers).all():
+            raise no_number(float(answers[~np.isfinite(answers)][0]))
+        return answers
 
     def record(self, record: Mapping[str, Any]) -> float:
         """Return the probability of bad of one record of raw fields; the same bits as in a batch.
@@ -93,43 +93,32 @@ class Bundle:
         An absent field is missing. With a memory the record needs its decision time. Raises `DataError` naming every
         field that should be a finite number and is not.
         """
-        inputs = self.encoder.record(record if self.memory is None else {**record, **self.facts_of(record)})
-        if np.isinf(inputs.numeric).any():
-            names = np.array(self.encoder.fields.names[: inputs.numeric.shape[1]])[np.isinf(inputs.numeric[0])]
-            raise DataError([_infinite(str(name)) for name in names])
-        return float(self.session.probability(inputs)[0])
+        return self.scorer(record)
 
     def facts_of(self, record: Mapping[str, Any]) -> dict[str, float]:
         """Return what the memory knew before the record's decision time, by the names of its facts; empty without one.
 
         Raises `DataError` for a record without a decision time.
         """
-        if self.memory is None:
+        if self.memory is None or self.scorer.facts is None:
             return {}
-        at = self._moment(record)
-        names = self.memory.names
-        if 0 <= at - self.memory.clock <= _FARTHEST:
-            # Another thread may move the clock past this moment between the question and the answer.
-            with contextlib.suppress(MemoryStoreError):
-                return dict(zip(names, self.memory.lookup(record, at).tolist(), strict=True))
-        # The past is slower: it is worked out from the events themselves, since the store knows later ones by now. So
-        # is a far future, which the store would take for its present from then on.
-        row = load(pl.DataFrame([dict(record)], strict=False), self._scoring_schema, labelled=False)
-        known = recalled(row, history=self.memory.history, edges=self.memory.edges)
-        return known.frame.select(names).row(0, named=True)
+        return dict(zip(self.memory.names, self.scorer.facts(record).tolist(), strict=True))
 
-    def _moment(self, record: Mapping[str, Any]) -> float:
-        """Return the record's decision time in days, or in the unit of a time that counts; raises `DataError`."""
-        name = str(self.schema.time)
-        value = record.get(name)
-        counts = self.schema[name].kind is Kind.NUMERIC
-        try:
-            at = float(value) if counts and isinstance(value, int | float) else day_number(value)
-        except (TypeError, ValueError, OverflowError):
-            at = float("nan")
-        if not math.isfinite(at):
-            raise DataError([_undated(name)])
-        return at
+    @cached_property
+    def scorer(self) -> RecordScorer:
+        """What answers single records: encoding, the memory's look-up and the graph in one pass."""
+        memory = self.memory
+        if memory is None:
+            return RecordScorer(self.session, self.encoder.writer)
+        name, names = str(self.schema.time), list(memory.names)
+        moment = partial(decision_moment, name=name, counts=self.schema[name].kind is Kind.NUMERIC)
+
+        def past(record: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+            row = load(pl.DataFrame([dict(record)], strict=False), self._scoring_schema, labelled=False)
+            known = recalled(row, history=memory.history, edges=memory.edges).frame.select(names)
+            return np.array(known.row(0), dtype=np.float32)
+
+        return RecordScorer(self.session, self.encoder.writer, names, Present(memory, moment, past))
 
     @property
     def digest(self) -> str:
@@ -168,7 +157,13 @@ class Bundle:
     @cached_property
     def session(self) -> GraphSession:
         """The loaded graph, one thread; raises `BundleError` where ONNX Runtime refuses it."""
-        return _part(self.folder / GRAPH, lambda file: GraphSession(self.graph))
+
+        def read(file: Path) -> GraphSession:
+            session, fields = GraphSession(self.graph), self.encoder.fields
+            session.check_columns(numeric=len(fields.numeric), category=len(fields.category))
+            return session
+
+        return _part(self.folder / GRAPH, read)
 
     @cached_property
     def memory(self) -> MemoryStore | None:
@@ -249,16 +244,6 @@ def check_replaceable(folder: Path) -> None:
             f"A bundle takes the place of another bundle or of nothing: '{folder}' holds something else. Choose an "
             "empty folder; nothing that stands there was changed."
         )
-
-
-def _undated(name: str) -> Fault:
-    message = "a memory answers as of the decision: this record has no decision time that can be read."
-    return Fault("undated", message, "Send it, as 2026-01-31 or 2026-01-31T12:00:00.", name)
-
-
-def _infinite(name: str) -> Fault:
-    message = "a value must be a finite number that 32 bits hold: this one is infinite."
-    return Fault("infinite", message, "Send null where there is no value.", name)
 
 
 def _reference(graph: bytes, rows: Inputs) -> dict[str, Any]:

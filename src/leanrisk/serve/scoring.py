@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from leanrisk.registry.bundle import Bundle
 from leanrisk.registry.shelf import opened
 
 
 class Scorer:
-    """A loaded bundle, warmed up and ready to answer; one thread, no pandas, no training library."""
+    """A loaded bundle, warmed up and ready to answer; no pandas, no training library. Threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         bundle.check_reference()
+        self._answer = bundle.scorer
 
     @classmethod
     def open(cls, folder: Path | str) -> Scorer:
@@ -31,4 +35,11 @@ class Scorer:
         The answer has the same bits as `Bundle.score` gives for that row. Raises `DataError` naming every field that
         should be a finite number and is not.
         """
-        return self.bundle.record(record)
+        return self._answer(record)
+
+    def many(self, table: Any, *, threads: int = 2) -> npt.NDArray[np.float32]:
+        """Return the answers for a table (or a mapping of columns), float32 (rows,), the same bits as `one` gives.
+
+        Blocks of rows go to `threads` threads. Raises `DataError` with every missing or re-typed column.
+        """
+        return self.bundle.score(table, threads=threads)

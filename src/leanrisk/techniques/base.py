@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +15,11 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Measurement
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.schema import is_fact
+from leanrisk.core.schema import Kind, Schema, is_fact
+from leanrisk.features.days import decision_moment
 from leanrisk.graph.store import MemoryStore
 from leanrisk.models.incumbent import RecordRoute
+from leanrisk.models.record_scorer import RecordScorer
 
 _SILENT = Silent()
 
@@ -113,14 +116,24 @@ class Candidate:
         """Bytes of everything needed to score, the memory's events and counters included."""
         return self.model.size_bytes + (self.memory.size_bytes if self.memory else 0)
 
-    def route(self) -> RecordRoute | None:
-        """Return the route that serves it, the memory's look-up of this moment included; None where there is none."""
+    def route(self, schema: Schema | None = None) -> RecordRoute | None:
+        """Return the route that serves it, a record in and a probability out; None where there is none.
+
+        With a memory each record's facts are looked up as of its own decision time, which `schema` names, in the pass
+        that serves. A record that was decided before the memory's clock is refused (`MemoryStoreError`): it is answered
+        from the events themselves, which takes another route and far longer.
+        """
         answer, memory = self.model.usual(), self.memory
         if answer is None or memory is None:
             return answer
-        names = memory.names
-        # The facts are those of now, whenever the record was decided: that is what a service looks up.
-        return lambda record: answer({**record, **dict(zip(names, memory.lookup(record, memory.clock), strict=True))})
+        if schema is None or schema.time is None:
+            raise LeanRiskError("A candidate with a memory is asked as of each decision: name its schema with a time.")
+        names, lookup = memory.names, memory.lookup
+        moment = partial(decision_moment, name=schema.time, counts=schema[schema.time].kind is Kind.NUMERIC)
+        if isinstance(answer, RecordScorer):
+            return answer.remembering(names, lambda record: lookup(record, moment(record)))
+        ask = answer
+        return lambda record: ask({**record, **dict(zip(names, lookup(record, moment(record)).tolist(), strict=True))})
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from leanrisk.features.encoder import Encoder
 from leanrisk.models.calibration import Calibration
 from leanrisk.models.incumbent import RecordRoute
 from leanrisk.models.onnx_session import GraphSession
+from leanrisk.models.record_scorer import RecordScorer
 from leanrisk.techniques.base import Bench
 from leanrisk.techniques.classroom import Classroom
 
@@ -90,9 +91,8 @@ class GraphModel(ABC):
         return self.score(self.encoder.inputs(frame)).astype(np.float64)
 
     def usual(self) -> RecordRoute:
-        """Return the route that serves it: a record through the encoder and the graph, one thread."""
-        encode, answer = self.encoder.record, self._session.probability
-        return lambda record: float(answer(encode(record))[0])
+        """Return the route that serves it: a record through the encoder and the graph in one pass, one thread."""
+        return RecordScorer(self._session, self.encoder.writer)
 
     def save(self, folder: Path) -> None:
         """Write what a later `refresh` starts from: the parts of its kind, encoder, calibration and facts."""
