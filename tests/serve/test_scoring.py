@@ -162,14 +162,16 @@ def test_a_number_too_large_for_32_bits_is_refused_and_a_whole_one_too(scorer):
 
 def test_further_fields_change_nothing(scorer):
     record = book(1, seed=41).frame.row(0, named=True)
-    more = {**record, **{f"more_{place}": [place] for place in range(20_000)}, 7: "a key that is no text"}
+    more: dict[Any, Any] = {**record, **{f"more_{place}": [place] for place in range(20_000)}}
+    more[7] = "a key that is no text"
     assert scorer.one(more) == scorer.one(record)
 
 
 def test_a_record_that_was_refused_leaves_nothing_behind(scorer):
     record = book(1, seed=41).frame.row(0, named=True)
     before = scorer.one(record)
-    for bad in ({"income": "x"}, {"sector": []}, {"income": float("inf")}):
+    wrong: list[dict[str, Any]] = [{"income": "x"}, {"sector": []}, {"income": float("inf")}]
+    for bad in wrong:
         with pytest.raises(DataError):
             scorer.one({**record, **bad})
         assert scorer.one(record) == before

@@ -46,6 +46,7 @@ COMMANDS = {
     "refresh": Entry("leanrisk.cli.refresh:refresh", "Teach the last champion what the newest rows say.", _LEAN),
     "pretrain": Entry("leanrisk.cli.pretrain:pretrain", "Teach a network a book's rows, outcomes or not.", _LEAN),
     "score": Entry("leanrisk.cli.score:score", "Score a file with a bundle.", _USE),
+    "profile": Entry("leanrisk.cli.profile:profile", "Show where the microseconds of a decision go.", _USE),
     "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),
     "memory": Entry("leanrisk.cli.memory:app", "Tell a deployed memory new facts, and ask what it knows.", _USE),
     "report": Entry("leanrisk.cli.report:report", "Write the report page of a finished run.", _USE),
