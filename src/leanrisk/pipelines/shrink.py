@@ -163,7 +163,8 @@ class _Fold:
         """Return the candidate that an accepted step of a run that was cut had made."""
         place, lineage = self.job.checkpoint.place(key), (*self.candidate.lineage, step.technique)
         if is_taught(step.technique):
-            return replace(self.candidate, features=features, model=load_lean(place), lineage=lineage)
+            lean = load_lean(place)
+            return replace(self.candidate, features=features, model=lean, precision=lean.precision, lineage=lineage)
         rows = self.older.keeping(features)
         load = load_scorecard if self.beaten.model.kind == "scorecard" else load_gbdt
         model = load(place, reading_of(self.beaten.seeing(rows).encoder))

@@ -61,6 +61,11 @@ class GraphModel(ABC):
         return len(self.graph) + len(json.dumps(self.scoring_encoder.to_dict()).encode())
 
     @property
+    def precision(self) -> str:
+        """How its numbers are held: "fp32", or "int8" where a kind says so."""
+        return "fp32"
+
+    @property
     def scoring_encoder(self) -> Encoder:
         """The encoder that a bundle holds: all of it, unless the graph makes parts of it superfluous."""
         return self.encoder
