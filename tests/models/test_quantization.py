@@ -161,7 +161,8 @@ class OneBlock:
     """Rows for ONNX Runtime's own calibration, all at once."""
 
     def __init__(self, inputs: Inputs) -> None:
-        self.blocks = iter([{"numeric": inputs.numeric, "category": inputs.category}])
+        feed: dict[str, np.ndarray] = {"numeric": inputs.numeric, "category": inputs.category}
+        self.blocks = iter([feed])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self.blocks, None)
