@@ -67,13 +67,13 @@ def champion_of(folder: Path, *changes: str, rows: Dataset | None = None) -> Pat
 @functools.cache
 def champion() -> Path:
     """Return the bundle of a network without blocks; nobody writes into it."""
-    return champion_of(_spare("swift"))
+    return champion_of(spare("swift"))
 
 
 @functools.cache
 def deep_champion() -> Path:
     """Return the bundle of a transformer; nobody writes into it."""
-    return champion_of(_spare("tiny"), DEEP)
+    return champion_of(spare("tiny"), DEEP)
 
 
 def later(rows: int = 600, *, seed: int = 7, round_: int = 1, **options: Any) -> pl.DataFrame:
@@ -105,7 +105,7 @@ def settled(rows: int, *, seed: int, later: int = 0, until: int) -> pl.DataFrame
 @functools.cache
 def settled_champion() -> Path:
     """Return the bundle of a champion whose rows had to wait for their outcomes; nobody writes into it."""
-    return champion_of(_spare("settled"), rows=load(settled(1600, seed=0, until=SPAN + GOOD_AFTER), SETTLED))
+    return champion_of(spare("settled"), rows=load(settled(1600, seed=0, until=SPAN + GOOD_AFTER), SETTLED))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -113,7 +113,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _spare(name: str) -> Path:
+def spare(name: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"leanrisk-test-{name}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,23 @@ class Forest:
         for node in np.flatnonzero(self.feature >= 0):
             level[[self.left[node], self.right[node]]] = level[node] + 1
         return int(level.max(initial=0))
+
+    def used(self, layout: Fields) -> tuple[str, ...]:
+        """Return the names of the fields that some split reads; the first one where no tree splits."""
+        return tuple(layout.names[place] for place in np.unique(self.feature[self.feature >= 0])) or layout.names[:1]
+
+    def reading_only(self, before: Fields, after: Fields) -> Forest:
+        """Return the same trees over the fields `after`, which are those of `before` that some split reads."""
+        places = {name: place for place, name in enumerate(after.names)}
+        moved = np.array([places.get(name, -1) for name in before.names], dtype=np.int64)
+        starts, sizes = order_starts(before), [entry.size for entry in before.category]
+        kept = [
+            self.orders[start : start + size]
+            for entry, start, size in zip(before.category, starts, sizes, strict=True)
+            if entry.name in places
+        ]
+        feature = np.where(self.feature >= 0, moved[self.feature], -1)
+        return replace(self, feature=feature, orders=np.concatenate([np.empty(0, dtype=np.float32), *kept]))
 
     def matrix(self, inputs: Inputs, layout: Fields) -> Floats:
         """Return the float32 matrix that the trees read (see `ranked_matrix`)."""

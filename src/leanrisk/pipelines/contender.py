@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,7 @@ from leanrisk.models.score_column import ScoreColumn
 from leanrisk.models.scorecard import load_scorecard
 from leanrisk.models.scorecard_fit import ScorecardConfig, fit_scorecard
 from leanrisk.pipelines.job import Job
+from leanrisk.pipelines.teachers import OpinionCache, PluggedTeacher, frame_digest
 from leanrisk.techniques.base import Ask, Model, Teacher
 
 FULL, REFIT = "incumbent: full routine", "incumbent: refit"
@@ -41,6 +44,7 @@ class Contender:
     """The model to beat. `params` and `rounds` are what a refit needs; None for a model that was brought along.
 
     `train` is the cost of its full routine and `refit` of one fit with fixed parameters, None where neither took place.
+    `others` and `columns` teach beside it, with equal weight in log-odds; `cache` keeps what all of them said.
     """
 
     model: Incumbent
@@ -49,6 +53,9 @@ class Contender:
     rounds: int = 0
     train: Cost | None = None
     refit: Cost | None = None
+    others: tuple[PluggedTeacher, ...] = ()
+    columns: tuple[ScoreColumn, ...] = ()
+    cache: OpinionCache | None = None
 
     def seeing(self, rows: Dataset) -> Contender:
         """Return the contender whose fits read all features of `rows`, where those are others than its own.
@@ -74,34 +81,76 @@ class Contender:
             inputs, rows.labels, self.encoder.fields, reading, params=self.params, rounds=self.rounds, seed=seed
         )
 
-    def panel(self, rows: Dataset, *, seed: int) -> tuple[Incumbent, ...]:
-        """Return the teachers fitted on `rows`: the incumbent and a small forest beside it.
+    def panel(self, rows: Dataset, *, seed: int) -> tuple[Model, ...]:
+        """Return the teachers fitted on `rows`: the incumbent, a small forest beside it, and those plugged in.
 
         The mean of two ensembles of different depth ranks better than either on held-out rows, and the forest costs
-        a fraction of the incumbent's own fit. A model that was brought along teaches by itself.
+        a fraction of the incumbent's own fit. A model that was brought along has no forest; scores cannot be asked.
         """
+        return self._panel(rows, seed=seed)[1]
+
+    def _panel(self, rows: Dataset, *, seed: int) -> tuple[Incumbent, tuple[Model, ...]]:
         model = self.fitted(rows, seed=seed)
+        others = self._plugged(rows)
         if self.params is None:
-            return (model,)
+            return model, (*(() if isinstance(model, ScoreColumn) else (model,)), *others)
         reading = reading_of(self.encoder)
         forest = slim_gbdt(
             self.encoder.inputs(rows.frame), rows.labels, self.encoder.fields, reading, seed=derived_seed(seed, "panel")
         )
-        return model, forest
+        return model, (model, forest, *others)
 
     def lesson(self, rows: Dataset, *, folds: int, seed: int) -> tuple[Teacher, Incumbent]:
         """Return the teacher for `rows` and the incumbent as fitted on them.
 
         The teacher's opinions on the rows are out of fold; for any other rows it asks models fitted on all of them.
+        Opinions that the cache holds are not asked for again, and the models behind them are fitted only for new ones.
         """
-        if self.params is None:
+        if self.params is None and not self.others and not self.columns:
             return self.opinions(rows), self.model
-        margins = np.empty(rows.rows, dtype=np.float32)
-        for fold in make_folds(rows.labels, folds, seed=derived_seed(seed, "teacher"), stratified=True):
-            panel = self.panel(rows.take(fold.rest), seed=seed)
-            margins[fold.held] = asking(*panel)(rows.take(fold.held).frame)
-        panel = self.panel(rows, seed=seed)
-        return Teacher(margins, asking(*panel)), panel[0]
+        key = ("out of fold", *self._identity(rows), str(folds), str(seed))
+        margins = None if self.cache is None else self.cache.kept(key, rows.rows)
+        known = margins is not None
+        if margins is None:
+            margins = self._out_of_fold(rows, folds=folds, seed=seed)
+            if self.cache is not None:
+                self.cache.put(key, margins)
+        fit = cache(lambda: self._panel(rows, seed=seed))
+        fitted = self.fitted(rows, seed=seed) if known else fit()[0]
+        if isinstance(self.model, ScoreColumn) and not self.others:
+            return Teacher(margins), self.model
+
+        def ask(frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+            if self.cache is None:
+                return asking(*fit()[1])(frame)
+            return self.cache.through((*key, frame_digest(frame)), frame.height, lambda: asking(*fit()[1])(frame))
+
+        return Teacher(margins, ask), fitted
+
+    def _out_of_fold(self, rows: Dataset, *, folds: int, seed: int) -> npt.NDArray[np.float32]:
+        """Return the mean log-odds of all teachers on the rows, (rows,): of models that did not see them, of scores."""
+        own = (self.model,) if self.params is None else ()
+        standing = [log_odds(model.predict(rows.frame)) for model in (*own, *self.columns)]
+        total = np.sum([np.zeros(rows.rows, dtype=np.float32), *standing], axis=0)
+        moving = len(self.others) + (2 if self.params is not None else 0)
+        for fold in (
+            make_folds(rows.labels, folds, seed=derived_seed(seed, "teacher"), stratified=True) if moving else ()
+        ):
+            rest, held = rows.take(fold.rest), rows.take(fold.held).frame
+            panel = self.panel(rest, seed=seed) if self.params is not None else self._plugged(rest)
+            total[fold.held] += moving * asking(*panel)(held)
+        return np.asarray(total / (len(standing) + moving), dtype=np.float32)
+
+    def _plugged(self, rows: Dataset) -> tuple[Model, ...]:
+        return tuple(other.taught(rows, self.encoder) for other in self.others)
+
+    def _identity(self, rows: Dataset) -> tuple[str, ...]:
+        """Return what tells these teachers and rows from others."""
+        others = (other.identity for other in self.others)
+        columns = (repr(column) for column in self.columns)
+        params = json.dumps(self.params, sort_keys=True, default=str)
+        told = (self.model.kind, ",".join(self.model.features), params, str(self.rounds), *others, *columns)
+        return (*told, ",".join(self.encoder.fields.names), frame_digest(rows.frame))
 
     def opinions(self, rows: Dataset) -> Teacher:
         """Return the incumbent as it is for a teacher: its own scores of `rows`, in sample if it learned from them."""
@@ -110,7 +159,20 @@ class Contender:
 
 
 def contender(job: Job) -> Contender:
-    """Return the job's incumbent, its routine measured; taken from the checkpoint where that step has finished."""
+    """Return the job's incumbent, its routine measured; taken from the checkpoint where that step has finished.
+
+    The recipe's columns of scores teach beside it.
+    """
+    train, told = job.parts.train, job.recipe.teacher
+    meaning: Literal["better", "worse"] = "better" if told.higher_is == "better" else "worse"
+    return replace(
+        _contender(job),
+        columns=tuple(ScoreColumn(name, meaning).fit(train.frame, train.labels) for name in told.columns),
+        cache=OpinionCache(job.checkpoint.folder / "opinions"),
+    )
+
+
+def _contender(job: Job) -> Contender:
     train = job.parts.train
     encoder = Encoder.fit(train, _READING)
     config = job.recipe.incumbent

@@ -67,9 +67,11 @@ class Job:
         seed: int,
         resume: bool = False,
         progress: Progress = _SILENT,
+        teachers: tuple[str, ...] = (),
     ) -> Job:
         """Return the job in folder `out`, its data split; `resume` takes up the steps finished there.
 
+        `teachers` say who teaches beside the incumbent: a run resumes with the same ones.
         Raises `ConfigError` for data without a two-valued outcome, `SplitError` for parts that are too small, and
         `OutputError` for a folder that cannot be written to or where something else stands in the place of results.
         """
@@ -86,6 +88,7 @@ class Job:
                     f"{', '.join(dataset.schema.by_name)}."
                 )
             dataset = replace(dataset, schema=with_scores(dataset.schema, scores))
+        dataset = replace(dataset, schema=_without(dataset.schema, recipe.teacher.columns))
         parts = split(dataset, recipe.split, seed=seed)
         folder = Path(out)
         check_replaceable(folder / BUNDLE)
@@ -99,6 +102,7 @@ class Job:
             "recipe": recipe.to_dict(),
             "seed": seed,
             **({"edges": {name: digest_of(table) for name, table in dataset.tables.items()}} if dataset.tables else {}),
+            **({"teachers": list(teachers)} if teachers else {}),
         }
         checkpoint = Checkpoint(folder / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
@@ -124,6 +128,20 @@ def with_scores(schema: Schema, name: str) -> Schema:
     """
     column = schema.by_name.get(name, Column(name, Kind.NUMERIC))
     return schema.with_column(replace(column, role=Role.SCORE))
+
+
+def _without(schema: Schema, columns: tuple[str, ...]) -> Schema:
+    """Return the schema whose models read none of these columns of scores; raises `ConfigError` for an unknown one."""
+    for name in columns:
+        if name not in schema:
+            raise ConfigError(
+                f"teacher.columns must be columns of the data: '{name}' is not. Name some of "
+                f"{', '.join(schema.by_name)}."
+            )
+        column = schema.by_name[name]
+        if column.role is not Role.SCORE:
+            schema = schema.with_column(replace(column, role=Role.IGNORED))
+    return schema
 
 
 def digest_of(frame: pl.DataFrame) -> str:

@@ -103,7 +103,7 @@ def _taught(job: Job, beaten: Contender, champion: Shrunk) -> Candidate:
     teach, new, older = job.recipe.refresh.teach, champion.newest, champion.older
     rows = job.parts.train.keeping(champion.candidate.features)
     seeing = beaten.seeing(rows)
-    if seeing.params is None:
+    if seeing.params is None and not seeing.others:
         teacher = beaten.opinions(new)
     else:
         # The teacher has seen these rows, so it is asked only about perturbed ones.

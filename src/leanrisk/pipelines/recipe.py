@@ -72,6 +72,32 @@ class IncumbentConfig:
 
 
 @dataclass(frozen=True)
+class TeacherConfig:
+    """Who teaches beside the incumbent: `columns` of scores in the data, fitted to the outcomes.
+
+    `higher_is` says whether a high score is a "worse" or a "better" applicant. Scores of rows that a model learned from
+    flatter it: bring out-of-fold ones. No lean model reads these columns.
+
+    Up to `unlabelled_rows` rows whose outcome nobody knows teach by the teachers' opinion alone: rows of the file
+    `unlabelled`, or where none is named, those of the data.
+    """
+
+    columns: tuple[str, ...] = ()
+    higher_is: str = "worse"
+    unlabelled: str = ""
+    unlabelled_rows: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unlabelled_rows < 0 or (self.unlabelled and not self.unlabelled_rows):
+            raise ConfigError(
+                f"teacher.unlabelled_rows must be 0 or more, and 1 or more with a file: it is {self.unlabelled_rows}. "
+                "Say how many rows may teach at most."
+            )
+        if self.higher_is not in ("worse", "better"):
+            raise ConfigError(f"teacher.higher_is must be worse or better: it is {self.higher_is!r}. Choose one.")
+
+
+@dataclass(frozen=True)
 class Step:
     """One technique of the recipe; with `unless`, it is tried only where no step of that label was accepted."""
 
@@ -137,6 +163,7 @@ class Recipe:
     data: SimulatedData | None = None
     split: SplitConfig = field(default_factory=SplitConfig)
     incumbent: IncumbentConfig = field(default_factory=IncumbentConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     gates: GateConfig = field(default_factory=GateConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     refresh: RefreshConfig = field(default_factory=RefreshConfig)

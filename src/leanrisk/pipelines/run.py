@@ -53,6 +53,8 @@ def run_recipe(
     result = run_result(job, beaten, champion, round_, end, found, rates, name=name)
     result["preset"] = preset
     evidence = run_evidence(job, found, end.candidate, rates)
+    # How the deployed model follows the incumbent on the test part; each taught step says it of its own student.
+    result["fidelity"] = evidence["fidelity"]
     with published(job) as folder:
         if isinstance(end.candidate.model, GraphModel):
             card = {"quality": result["lean"]["quality"], "gates": result["gates"], "created": result["created"]}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import LeanRiskError
@@ -15,6 +18,7 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
 from leanrisk.cost.ledger import Entry, Label
 from leanrisk.cost.rates import Quantity
+from leanrisk.evaluate.fidelity import fidelity
 from leanrisk.evaluate.gates import GateResult, accepted, judge
 from leanrisk.models.gbdt import Gbdt, load_gbdt
 from leanrisk.models.incumbent import Incumbent
@@ -26,12 +30,16 @@ from leanrisk.pipelines.measure import measured
 from leanrisk.pipelines.packing import pack
 from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import Recipe, Step
+from leanrisk.pipelines.teachers import plugged
+from leanrisk.pipelines.unlabelled import unlabelled_rows
 from leanrisk.registry.bundle import Bundle
 from leanrisk.techniques.base import Bench, Candidate, Teacher
 from leanrisk.techniques.catalogue import is_taught, technique
 from leanrisk.techniques.graph_model import GraphModel, load_lean
 
 _SILENT = Silent()
+
+Scores = npt.NDArray[np.float64]
 
 TEACHER, LABELS = "shrink: teacher", "labels"
 _MUST_GAIN = frozenset({"memory"})
@@ -50,6 +58,7 @@ class StepRecord:
     cost: Cost | None
     gates: tuple[GateResult, ...] = ()
     details: Mapping[str, Any] | None = None
+    fidelity: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as result.json holds it."""
@@ -62,6 +71,7 @@ class StepRecord:
             "cost": None if self.cost is None else asdict(self.cost),
             "gates": [gate.to_dict() for gate in self.gates],
             **({} if self.details is None else {"details": dict(self.details)}),
+            **({} if self.fidelity is None else {"fidelity": dict(self.fidelity)}),
         }
 
 
@@ -88,14 +98,27 @@ def shrink(
     seed: int = 0,
     resume: bool = False,
     progress: Progress = _SILENT,
+    teachers: Mapping[str, Any] | Sequence[Any] = (),
 ) -> Bundle | None:
     """Return the lean bundle made from `dataset`, written to `out/bundle`; None where no technique passed its gates.
 
     The test part stays closed. `out/work` keeps the finished steps, so that `resume` goes on after a cut. A bundle that
     an earlier run left in `out` does not outlive a shrink that makes none.
+
+    `teachers`: objects with `predict_proba`, which teach beside the incumbent. One with `fit` and `get_params` is
+    fitted anew on each fold; one without is asked as it is, and must not have learned from these rows.
     """
-    job = Job.open(dataset, recipe, out=out, seed=seed, resume=resume, progress=progress)
-    beaten = contender(job)
+    others = plugged(teachers)
+    job = Job.open(
+        dataset,
+        recipe,
+        out=out,
+        seed=seed,
+        resume=resume,
+        progress=progress,
+        teachers=tuple(other.identity for other in others),
+    )
+    beaten = replace(contender(job), others=others)
     done = shrunk(job, beaten)
     if done.model is None:
         replace_bundle(job.out, None, aside=job.checkpoint.folder)
@@ -182,7 +205,8 @@ class _Fold:
             entry: Entry = self.job.ledger.entries[-1]
             reason = f"The technique could not be applied: {error}"
             return StepRecord(step.label, False, reason, before, None, entry.cost).to_dict()
-        results = self._judged(after, rival)
+        scores = rival.predict(self.job.parts.valid.frame), after.model.predict(self.job.parts.valid.frame)
+        results = self._judged(*scores)
         kept, reason = accepted(results, self.job.recipe.gates)
         if kept and step.technique in _MUST_GAIN and not any(gate.lo > 0 for gate in results):
             kept, reason = False, f"No gain was shown: {reason}"
@@ -197,6 +221,7 @@ class _Fold:
             phase.cost,
             results,
             after.details.get(step.technique),
+            fidelity(self.job.parts.valid.labels, *scores) if is_taught(step.technique) else None,
         )
         if kept:
             if isinstance(after.model, GraphModel | Gbdt | Scorecard):
@@ -204,16 +229,10 @@ class _Fold:
             self.candidate = after
         return {**record.to_dict(), "features": list(after.features)}
 
-    def _judged(self, after: Candidate, rival: Incumbent) -> tuple[GateResult, ...]:
+    def _judged(self, before: Scores, after: Scores) -> tuple[GateResult, ...]:
         """Judge against the incumbent as fitted on the very rows that the candidate learned from."""
         valid = self.job.parts.valid
-        return judge(
-            valid.labels,
-            rival.predict(valid.frame),
-            after.model.predict(valid.frame),
-            config=self.job.recipe.gates,
-            seed=self.job.seed,
-        )
+        return judge(valid.labels, before, after, config=self.job.recipe.gates, seed=self.job.seed)
 
     def _prepared(self, step: Step) -> tuple[Bench, Incumbent]:
         teacher = self._teacher() if is_taught(step.technique) else Teacher(None)
@@ -229,6 +248,7 @@ class _Fold:
             progress=self.job.progress,
             refit=lambda rows: self.beaten.seeing(rows).fitted(rows, seed=self.job.seed),
             memory=None if self.job.events is None else lambda: self.job.memory,
+            unlabelled=unlabelled_rows(self.job),
             compare=partial(judge, config=self.job.recipe.gates, seed=self.job.seed),
         )
         return bench, self._rival

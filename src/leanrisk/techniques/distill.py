@@ -63,6 +63,8 @@ class Distill:
             raise ConfigError(
                 f"distill.preset and distill.base are for networks: the student is {self.student!r}. Leave them out."
             )
+        if self.student != "network":
+            return
         own = self._of_the_base() if self.base else "swift"
         object.__setattr__(self, "preset", self.preset or own)
         if self.preset not in PRESETS:

@@ -46,7 +46,8 @@ class LeanTrees(GraphModel):
     ) -> LeanTrees:
         """Return trees that learned `rows` from the bench's teacher, calibrated on its validation rows.
 
-        `training` gives the temperature and the weights of the loss. Raises `ModelError` as `taught_rows` does.
+        It reads the columns that some split asks for, and no other: the rest need not be looked up. `training` gives
+        the temperature and the weights of the loss. Raises `ModelError` as `taught_rows` does.
         """
         scale, loss = Scale.of(rows.labels, bench.objective), SoftLoss.of(training, bench.objective)
         lesson, held_out = taught_rows(
@@ -68,6 +69,8 @@ class LeanTrees(GraphModel):
             seed=bench.seed,
             progress=bench.progress,
         )
+        whole, encoder = encoder.fields, encoder.keeping(forest.used(encoder.fields))
+        forest = forest.reading_only(whole, encoder.fields)
         valid = encoder.inputs(bench.valid.frame)
         calibration = calibrated_logits(
             forest.logits(forest.matrix(valid, encoder.fields)),
@@ -105,7 +108,7 @@ class LeanTrees(GraphModel):
         return self.forest.parameters
 
     def again(self, bench: Bench, classroom: Classroom) -> LeanTrees:
-        """Return trees with these settings, taught anew on the bench's rows; the encoder stays as it is."""
+        """Return trees with these settings, taught anew on the bench's rows; they read no further columns."""
         told = self.facts.get("settings", {})
         return LeanTrees.taught(
             self.encoder,
