@@ -80,7 +80,7 @@ def sba(full: bool) -> Book | None:
     if not file.is_file():
         return None
     schema = load_schema("sba_loans")
-    return _cut("sba", load(pl.read_parquet(file), schema), SplitConfig(), None if full else 4000)
+    return cut("sba", load(pl.read_parquet(file), schema), SplitConfig(), None if full else 4000)
 
 
 def handbook(full: bool) -> Book | None:
@@ -91,7 +91,7 @@ def handbook(full: bool) -> Book | None:
     table = load(pl.read_parquet(path), load_schema("card_fraud_handbook"))
     # Labels come a week late: nothing decided in the last week before the test can have been learned from.
     config = SplitConfig(test_share=0.2, maturity_gap_days=7.0)
-    return _cut("card_fraud_handbook", table, config, 120_000 if full else 20_000)
+    return cut("card_fraud_handbook", table, config, 120_000 if full else 20_000)
 
 
 def amlsim(full: bool) -> Book | None:
@@ -102,7 +102,7 @@ def amlsim(full: bool) -> Book | None:
     frame = pl.read_parquet(file).filter(pl.col("step") <= 53)
     schema = load_schema("aml_transfers")
     schema = replace(schema.with_column(replace(schema["step"], role=Role.TIME)), memory=edge_memory("src", "dst"))
-    return _cut("amlsim", load(frame, schema), SplitConfig(test_share=0.3), None)
+    return cut("amlsim", load(frame, schema), SplitConfig(test_share=0.3), None)
 
 
 def edge_memory(source: str, target: str) -> Memory:
@@ -131,17 +131,18 @@ def transfers(full: bool) -> Book:
     """Return simulated transfers, 3 in 1,000 of them laundering."""
     rows = 400_000 if full else 30_000
     frame, _ = simulate_aml(AmlSize(rows // 20, rows, share=0.003 if full else 0.01, seed=11))
-    return _cut("aml_simulator", load(frame, transfers_schema()), SplitConfig(), None)
+    return cut("aml_simulator", load(frame, transfers_schema()), SplitConfig(), None)
 
 
 def payments(full: bool) -> Book:
     """Return simulated card payments."""
     rows = 150_000 if full else 30_000
     frame = simulate_card(CardSize(rows, share=0.01 if full else 0.02, seed=11))
-    return _cut("card_simulator", load(frame, card_schema()), SplitConfig(), None)
+    return cut("card_simulator", load(frame, card_schema()), SplitConfig(), None)
 
 
-def _cut(name: str, table: Dataset, config: SplitConfig, most: int | None) -> Book:
+def cut(name: str, table: Dataset, config: SplitConfig, most: int | None) -> Book:
+    """Return a table with its facts, cut by time; train and test are samples of at most `most` rows."""
     parts = split(recalled(table), config, seed=0)
     train, valid, test = (_sample(part, most) for part in (parts.train, parts.valid, parts.open_test()))
     facts = tuple(fact for fact in train.schema.facts if train.frame[fact].n_unique() > 1)

@@ -8,6 +8,7 @@ from leanrisk.core.memory import Link
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.infer import inspect_table
 from leanrisk.data.memory_proposal import memory_remark, proposed_memory
+from leanrisk.data.roles import is_outcome_time
 
 
 def book(rows=400):
@@ -68,3 +69,8 @@ def test_an_outcome_time_is_taken_at_its_word():
 @pytest.mark.parametrize("schema", [Schema(columns()), Schema(columns(naics="industry")[1:])])
 def test_without_entities_or_a_time_nothing_is_proposed(schema):
     assert proposed_memory(schema, book()) is None
+
+
+@pytest.mark.parametrize("name", ["known_at", "known_on", "outcome_date"])
+def test_a_column_that_says_when_the_outcome_was_known_is_seen_by_its_name(name):
+    assert is_outcome_time(name)

@@ -15,6 +15,7 @@ from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.graph.build import build_facts
 from leanrisk.graph.events import Events, events_of
 from leanrisk.graph.facts import fact_names
+from leanrisk.graph.keys import code_texts, named_record
 from leanrisk.graph.store import MemoryStore
 from tests.graph.entity_books import MEMORY
 
@@ -220,3 +221,25 @@ def test_events_of_another_memory_are_refused():
     other = Memory(entities=(Entity("shop", ("shop",)),))
     with pytest.raises(MemoryStoreError, match="must name what the memory remembers"):
         store.update(events_of(one(), SCHEMA, other))
+
+
+def test_rows_without_an_id_among_others_are_told_by_what_they_hold():
+    rows = [{"id": name, "shop": "abc", "when": 1.0, "amount": amount} for name, amount in (("a", 1.0), (None, 2.0))]
+    first, again = read(table(rows)), read(table(list(reversed(rows))))
+    assert sorted(first.id.tolist()) == sorted(again.id.tolist())
+    assert first.id[0] == read(table(rows[:1])).id[0]
+
+
+def test_a_missing_code_names_nobody():
+    coded = SCHEMA.with_column(replace(SCHEMA["card"], missing_codes=(-9,)))
+    rows = table([{"id": str(card), "shop": "abc", "card": card, "when": 1.0} for card in (-9, 3, None)])
+    keys = events_of(rows, coded, REMEMBERED).keys["card"]
+    assert (keys == 0).tolist() == [True, False, True]
+    assert named_record({"card": -9.0, "shop": "x"}, {"card": code_texts((-9,))}) == {"card": None, "shop": "x"}
+
+
+def test_batches_of_one_moment_are_in_time():
+    store = MemoryStore.build(REMEMBERED, read(one(when=10.0)))
+    absorbed = store.update(read(one(id="y", when=10.0)))
+    assert (absorbed.new, absorbed.late) == (1, 0)
+    assert_same(asked(store, 11.0), built(store.history, 11.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from dataclasses import replace
@@ -12,11 +13,12 @@ import pytest
 
 from leanrisk.cli.main import main
 from leanrisk.core.errors import BundleError, ConfigError, DataError
-from leanrisk.core.schema import Kind, is_fact
+from leanrisk.core.schema import Column, Kind, is_fact
 from leanrisk.data.load import load
-from leanrisk.pipelines.job import Job
+from leanrisk.graph.store import MemoryStore
+from leanrisk.pipelines.job import Job, with_scores
 from leanrisk.pipelines.memory_update import update_memory
-from leanrisk.pipelines.refresh import refresh
+from leanrisk.pipelines.refresh import refresh, verdict_on
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.pipelines.shrink import shrink
 from leanrisk.registry.bundle import Bundle
@@ -231,3 +233,67 @@ def test_no_row_is_told_an_outcome_before_it_was_known(tmp_path):
     told = [Job.open(load(rows, SCHEMA), memory_recipe(), out=tmp_path, seed=SEED).dataset for rows in (frame, lied)]
     facts = [rows.frame.filter(pl.col("decided") <= end).select(rows.schema.facts) for rows in told]
     assert facts[0].equals(facts[1])
+
+
+def test_events_dated_after_any_decision_are_refused(bundle):
+    far = brokered(20, seed=5, later=950).with_columns(decided=pl.lit(dt.date(2999, 1, 1)))
+    before = memory_of(bundle).clock
+    with pytest.raises(DataError, match="far-ahead|later than decisions can be"):
+        update_memory(bundle, far)
+    assert memory_of(bundle).clock == before
+
+
+def test_a_memory_that_grew_from_another_one_is_refused(bundle, tmp_path):
+    other = MemoryStore.build(memory_of(bundle).config, memory_of(bundle).history.take(slice(0, 50)))
+    shutil.rmtree(bundle / "memory")
+    other.save(bundle / "memory")
+    with pytest.raises(BundleError, match="grew from another one"):
+        memory_of(bundle)
+
+
+def test_the_bytes_needed_to_score_hold_the_memory(bundle):
+    model = Bundle.load(bundle)
+    held = sum(file.stat().st_size for file in (bundle / "memory").rglob("*") if file.is_file())
+    assert model.size_bytes > held > 0
+
+
+def test_a_loaded_bundle_follows_what_is_absorbed(bundle, monkeypatch):
+    monkeypatch.setattr("leanrisk.graph.store.LOOK_EVERY_S", 0.0)
+    serving = Bundle.load(bundle)
+    record = {**brokered(1).row(0, named=True), "decided": "2025-06-01"}
+    before = serving.facts_of(record)["memory.bank.known"]
+    news = brokered(400, seed=6, later=950).with_columns(bank=pl.lit(record["bank"]))
+    update_memory(bundle, news)
+    assert serving.facts_of(record)["memory.bank.known"] == before + 400
+
+
+def memory_of(bundle) -> MemoryStore:
+    store = Bundle.load(bundle).memory
+    assert store is not None
+    return store
+
+
+def test_what_is_absorbed_while_a_round_is_at_work_is_not_lost(bundle, tmp_path, monkeypatch):
+    def judged(*given):
+        update_memory(bundle, brokered(10, seed=12, later=950))
+        return True, "for the test", verdict_on(*given)[2]
+
+    monkeypatch.setattr("leanrisk.pipelines.refresh.verdict_on", judged)
+    stays, verdict = refresh(bundle, brokered(600, seed=4, later=900), out=tmp_path / "out", seed=SEED)
+    assert verdict["accepted"]
+    assert stays.memory is not None
+    assert stays.memory.history.rows == 2400 + 600 + 10
+
+
+def test_a_brought_model_is_no_easy_rival_for_facts_that_tell_nothing(tmp_path):
+    """Scores that are noise are beaten by any trees: that alone is no gain of the memory."""
+    noise = np.random.default_rng(1)
+    frame = brokered(2400).with_columns(
+        points=pl.Series(noise.normal(size=2400)),
+        bank=pl.Series([f"bank {number}" for number in noise.integers(0, 60, 2400)]),
+    )
+    recipe = memory_recipe("incumbent.kind=scores", "incumbent.column=points", "incumbent.higher_is=worse")
+    data = load(frame, with_scores(SCHEMA.with_column(Column("points", Kind.NUMERIC)), "points"))
+    result = run_recipe(data, recipe, out=tmp_path, seed=SEED)
+    step = next(step for step in result["steps"] if step["technique"] == "memory")
+    assert not step["accepted"], step["reason"]

@@ -29,7 +29,9 @@ _OTHER_DATE_WORDS = frozenset(
     }
 )  # fmt: skip
 _COUNTED_TIMES = frozenset({"step", "vintage", "period", "snapshot", "year", "yearmonth", "approvalfy", "cohort"})
-_OUTCOME_TIMES = frozenset({"outcome_date", "outcome_time", "outcome_known", "label_date", "label_time"})
+_OUTCOME_TIMES = frozenset(
+    {"outcome_date", "outcome_time", "outcome_known", "label_date", "label_time", "known_at", "known_on"}
+)
 _PARTY_WORDS = frozenset(
     {"firm", "company", "customer", "client", "borrower", "account", "member", "obligor", "applicant", "group"}
 )

@@ -15,7 +15,7 @@ from leanrisk.core.dataset import level_text, outcome_labels
 from leanrisk.core.errors import DataError, Fault
 from leanrisk.core.memory import Entity, Memory
 from leanrisk.core.schema import Role, Schema
-from leanrisk.graph.keys import Keys, entity_keys, text_key
+from leanrisk.graph.keys import MISSING_KEY, Keys, code_texts, entity_keys, text_key
 
 _DAY = 86_400_000_000
 NEVER = np.inf
@@ -93,6 +93,7 @@ def events_of(frame: pl.DataFrame, schema: Schema, memory: Memory) -> Events:
     Raises `DataError` naming each column that is missing, and a decision time that is null or no time at all.
     """
     _check_columns(frame, schema, memory)
+    frame = _without_codes(frame, schema, memory)
     happened = moments(frame[str(schema.time)])
     if np.isnan(happened).any():
         raise DataError([_undated(str(schema.time), int(np.isnan(happened).sum()))])
@@ -165,14 +166,31 @@ def _levels(frame: pl.DataFrame, entity: Entity) -> list[tuple[str, Keys]]:
 
 def _ids(frame: pl.DataFrame, schema: Schema, memory: Memory) -> Keys:
     name = schema.single(Role.ID)
-    if name is not None and name in frame.columns and not frame[name].null_count():
-        return entity_keys(frame, [name])
+    told = name is not None and name in frame.columns
+    ids = entity_keys(frame, [str(name)]) if told else np.zeros(frame.height, dtype=np.uint64)
+    nameless = np.flatnonzero(ids == MISSING_KEY)
+    if nameless.size:
+        ids = ids.copy()
+        ids[nameless] = _content_ids(frame[nameless], schema, memory)
+    return ids
+
+
+def _content_ids(frame: pl.DataFrame, schema: Schema, memory: Memory) -> Keys:
     # Without ids a row is told by what the memory reads of it, and rows alike in that by their order.
     texts = [level_text(frame[name]).fill_null("\0") for name in dict.fromkeys([*memory.columns, str(schema.time)])]
     texts += [level_text(frame[memory.amount]).fill_null("\0")] if memory.amount else []
     alike = pl.DataFrame({"text": pl.select(pl.concat_str(texts, separator="\x1f")).to_series()})
     numbered = alike.select(pl.col("text") + "\x1f" + pl.int_range(pl.len()).over("text").cast(pl.String)).to_series()
     return np.fromiter(map(text_key, numbered), dtype=np.uint64, count=frame.height)
+
+
+def _without_codes(frame: pl.DataFrame, schema: Schema, memory: Memory) -> pl.DataFrame:
+    """Return the table with null where a code stands for "no value": nobody is named by it."""
+    coded = {name: code_texts(schema[name].missing_codes) for name in memory.columns if schema[name].missing_codes}
+    texts = {name: level_text(frame[name]) for name in coded}
+    return frame.with_columns(
+        values.set(values.is_in(coded[name]).fill_null(False), None).alias(name) for name, values in texts.items()
+    )
 
 
 def _check_columns(frame: pl.DataFrame, schema: Schema, memory: Memory) -> None:

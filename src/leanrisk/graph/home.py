@@ -33,6 +33,14 @@ class Home:
         self.folder, self.version, self._memory = folder, version, memory
         self._journal = journal_of(folder, version)
         self._batches = self._end = self.rows = self.torn = 0
+        self._looked = (version, -1)
+
+    def changed(self) -> bool:
+        """Return whether another process wrote to the folder since it was last asked: a look at two files."""
+        found = current(self.folder), self._journal.stat().st_size if self._journal.exists() else 0
+        news = found not in (self._looked, (self.version, self._end))
+        self._looked = found
+        return news
 
     def unread(self) -> tuple[Batch, ...]:
         """Return the batches that stand in the journal and were not read yet; another process may have written some.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.dataset import level_text
+from leanrisk.core.schema import Schema
 
 MISSING_KEY = 0
 """Key of a row that names no entity: one of its values is missing or empty."""
@@ -45,6 +46,29 @@ def record_key(record: Mapping[str, Any], columns: Sequence[str], size: int | No
             return MISSING_KEY
         texts.append(text[:size])
     return text_key(_BETWEEN.join(texts))
+
+
+def entity_codes(schema: Schema) -> dict[str, list[str]]:
+    """Return the missing codes of the columns that name entities of the schema's memory, as texts, where there are."""
+    columns = () if schema.memory is None else schema.memory.columns
+    return {name: code_texts(schema[name].missing_codes) for name in columns if schema[name].missing_codes}
+
+
+def code_texts(codes: Sequence[str | int | float | bool]) -> list[str]:
+    """Return missing codes as the text that a column's values are compared as."""
+    return [str(_text(code)) for code in codes]
+
+
+def named_record(record: Mapping[str, Any], codes: Mapping[str, Sequence[str]]) -> Mapping[str, Any]:
+    """Return the record with None where a column holds one of its missing `codes`, given as texts."""
+    absent = {
+        name: None for name, texts in codes.items() if record.get(name) is not None and _text_of(record[name]) in texts
+    }
+    return {**record, **absent} if absent else record
+
+
+def _text_of(value: Any) -> str | None:
+    return value if type(value) is str else _text(value)
 
 
 def text_key(text: str) -> int:

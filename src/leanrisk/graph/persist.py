@@ -67,7 +67,7 @@ def current(folder: Path) -> int:
     return int(match[1])
 
 
-def write_snapshot(folder: Path, memory: Memory, arrays: Arrays, clock: float) -> int:
+def write_snapshot(folder: Path, memory: Memory, arrays: Arrays, clock: float, identity: str = "") -> int:
     """Write a snapshot, point to it, and return its version; snapshots older than the one before it are removed.
 
     Raises `OutputError` where the disk refuses; the pointer then still names the snapshot before.
@@ -81,6 +81,7 @@ def write_snapshot(folder: Path, memory: Memory, arrays: Arrays, clock: float) -
             "format": _FORMAT,
             "leanrisk": __version__,
             "config": memory.to_dict(),
+            "identity": identity,
             "clock": clock if np.isfinite(clock) else None,
             "files": dict(zip(files, _digests([part / name for name in files]), strict=True)),
         }
@@ -94,8 +95,8 @@ def write_snapshot(folder: Path, memory: Memory, arrays: Arrays, clock: float) -
     return version
 
 
-def read_snapshot(folder: Path, version: int) -> tuple[Memory, dict[str, npt.NDArray[Any]]]:
-    """Return what a snapshot remembers, and its arrays, mapped into memory; changes to them stay in memory.
+def read_snapshot(folder: Path, version: int) -> tuple[Memory, dict[str, npt.NDArray[Any]], str]:
+    """Return what a snapshot remembers, its arrays, mapped into memory, and its identity; changes stay in memory.
 
     Raises `MemoryStoreError` naming the file that is missing or is not what was written.
     """
@@ -119,7 +120,7 @@ def read_snapshot(folder: Path, version: int) -> tuple[Memory, dict[str, npt.NDA
         for file, digest in zip(files, _digests(files), strict=True):
             if digest != told[file.name]:
                 raise _damaged(folder, file, version, "its SHA-256 is another")
-        return memory, {file.stem: _mapped(file) for file in files}
+        return memory, {file.stem: _mapped(file) for file in files}, str(record.get("identity", ""))
     except (OSError, ValueError) as error:
         raise _damaged(folder, place, version, error) from error
 

@@ -61,7 +61,8 @@ class State:
         if merged.new.size:
             self._latest = max(before, float(happened.max()))
         past = told[known <= before]
-        late = int((happened <= before).sum()) + past.size if before > -np.inf else 0
+        # What comes at the very moment of the latest fact is in time: a day's batches share their moment.
+        late = int((happened < before).sum() + (known < before).sum()) if before > -np.inf else 0
         waiting = np.concatenate([self._waiting, told[known > before]])
         due = np.concatenate([self._due, known[known > before]])
         soonest = np.argsort(due, kind="stable")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from threading import RLock
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ from leanrisk.graph.state import State
 
 _LONG_JOURNAL = 50_000
 """Events in a journal from which on it is folded into a new snapshot, unless the snapshot is much longer still."""
+LOOK_EVERY_S = 1.0
+"""Seconds after which a look-up asks whether another process has told the memory something."""
 _MOST_TEXTS = 500_000
 """Texts whose keys are kept at hand; beyond them the table starts anew."""
 
@@ -36,12 +40,15 @@ _MOST_TEXTS = 500_000
 class MemoryStore:
     """All that is remembered, as known by now; `build_facts` answers for any earlier moment from its `history`."""
 
-    def __init__(self, memory: Memory, state: State, history: History, *, version: int = 0) -> None:
-        self.config, self.version = memory, version
+    def __init__(self, memory: Memory, state: State, history: History, *, version: int = 0, identity: str = "") -> None:
+        """`identity`: what all versions of one memory share, whatever they learn."""
+        self.config, self.version, self.identity = memory, version, identity
         self.names = fact_names(memory)
         self._state, self._events = state, history
         self._edges = {table.name: EdgeState(memory, table) for table in memory.edges}
         self._home: Home | None = None
+        # Whoever opened an earlier version wants to see that one.
+        self._follows, self._look_at = True, 0.0
         # Services look up from several threads, and a look-up may count outcomes whose time has come.
         self._lock = RLock()
         # For each level: its columns, how many letters count, and the keys of texts met before.
@@ -58,6 +65,8 @@ class MemoryStore:
         for name, rows in (edges or {}).items():
             store.update_edges(name, rows)
         store.update(events)
+        parts = (str(memory.to_dict()), events.digest, *(rows.digest for rows in store.edges.values()))
+        store.identity = sha256("\0".join(parts).encode()).hexdigest()
         return store
 
     @property
@@ -111,6 +120,7 @@ class MemoryStore:
 
         Raises `MemoryStoreError` for a moment before the clock: later facts are in the counters by now.
         """
+        self.keep_up()
         ends = [(record_key(record, [source]), record_key(record, [target])) for source, target in self._ends]
         with self._lock:
             facts = self._state.answer(self._keys(record, at), ends, at)
@@ -197,9 +207,11 @@ class MemoryStore:
         return {**self._events.arrays(), **self._state.arrays(), **edges}
 
     @classmethod
-    def of(cls, memory: Memory, arrays: Mapping[str, npt.NDArray[Any]], *, version: int = 0) -> MemoryStore:
+    def of(
+        cls, memory: Memory, arrays: Mapping[str, npt.NDArray[Any]], *, version: int = 0, identity: str = ""
+    ) -> MemoryStore:
         """Return the store that gave `arrays`."""
-        store = cls(memory, State.of(memory, arrays), History.of(memory, arrays), version=version)
+        store = cls(memory, State.of(memory, arrays), History.of(memory, arrays), version=version, identity=identity)
         for table in memory.edges:
             parts = {name: arrays[f"edges.{table.name}.{name}"] for name in EDGE_ARRAYS}
             store._edges[table.name] = EdgeState.of(memory, table, parts)
@@ -209,7 +221,7 @@ class MemoryStore:
         """Write the store to `folder` as a new version, with an empty journal; raises `OutputError`."""
         writable_folder(folder)
         with locked(folder):
-            self.version = write_snapshot(folder, self.config, self.arrays(), self.clock)
+            self.version = write_snapshot(folder, self.config, self.arrays(), self.clock, self.identity)
 
     @classmethod
     def open(cls, folder: Path, version: int | None = None) -> MemoryStore:
@@ -220,15 +232,15 @@ class MemoryStore:
         """
         folder = Path(folder)
         number = current(folder) if version is None else version
-        memory, arrays = read_snapshot(folder, number)
+        memory, arrays, identity = read_snapshot(folder, number)
         try:
-            store = cls.of(memory, arrays, version=number)
+            store = cls.of(memory, arrays, version=number, identity=identity)
         except (KeyError, ValueError, IndexError) as error:
             raise MemoryStoreError(
                 f"A memory's snapshot holds every array of what it remembers: version {number} in '{folder}' does not "
                 f"({error}). Restore the folder from a copy."
             ) from error
-        store._home = Home(folder, number, memory)
+        store._home, store._follows = Home(folder, number, memory), version is None
         store._catch_up()
         return store
 
@@ -280,8 +292,33 @@ class MemoryStore:
             self._fold(home)
 
     def _fold(self, home: Home) -> None:
-        self.version = write_snapshot(home.folder, self.config, self.arrays(), self.clock)
+        self.version = write_snapshot(home.folder, self.config, self.arrays(), self.clock, self.identity)
         self._home = Home(home.folder, self.version, self.config)
+
+    def keep_up(self) -> None:
+        """Take in what another process absorbed in the folder of `open`, if a look at it is due: one every second.
+
+        Raises `MemoryStoreError` where that is damaged, or is another memory than the one that was opened.
+        """
+        now = monotonic()
+        if self._home is None or not self._follows or now < self._look_at:
+            return
+        with self._lock:
+            self._look_at = now + LOOK_EVERY_S
+            home = self._opened()
+            if not home.changed():
+                return
+            if current(home.folder) == self.version:
+                self._catch_up()
+                return
+            newer = MemoryStore.open(home.folder)
+            if newer.config != self.config or newer.identity != self.identity:
+                raise MemoryStoreError(
+                    f"A memory that is in use learns and stays the same: '{home.folder}' holds another one now. Load "
+                    "the bundle anew, or restore its memory."
+                )
+            self.version, self._state, self._events = newer.version, newer._state, newer._events
+            self._edges, self._home = newer._edges, newer._home
 
     def _catch_up(self) -> None:
         for batch in self._opened().unread():

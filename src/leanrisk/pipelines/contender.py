@@ -64,6 +64,10 @@ class Contender:
         """
         if set(rows.schema.features_of(Kind.NUMERIC, Kind.DATE, Kind.CATEGORY)) == set(self.encoder.fields.names):
             return self
+        return self.anew(rows)
+
+    def anew(self, rows: Dataset) -> Contender:
+        """Return the contender whose fits read all features of `rows`, whether they are its own or not."""
         encoder = Encoder.fit(rows, _READING)
         if self.params is None:
             return replace(self, encoder=encoder, params=dict(SLIM_PARAMS), rounds=SLIM_ROUNDS)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from leanrisk.core.errors import BundleError, ConfigError
+import numpy as np
+
+from leanrisk.core.errors import BundleError, ConfigError, DataError, Fault
 from leanrisk.core.memory import Memory
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.load import load
@@ -15,6 +18,7 @@ from leanrisk.data.read import read_table, to_frame
 from leanrisk.graph.edges import AbsorbedEdges
 from leanrisk.graph.events import Events, events_of
 from leanrisk.graph.history import Absorbed
+from leanrisk.graph.present import FARTHEST
 from leanrisk.graph.recall import edges_in
 from leanrisk.graph.store import MemoryStore
 from leanrisk.pipelines.edge_tables import read_edge_tables
@@ -50,7 +54,8 @@ def absorb(bundle: Path | str, data: Any = None, edges: Mapping[str, Any] | None
     Raises `BundleError` for a bundle without a memory, `ConfigError` for edges that it does not know and for nothing to
     absorb, `DataError` with every fault of a table, `MemoryStoreError` for a damaged memory.
     """
-    whole, memory = told(Bundle.load(bundle))
+    model = Bundle.load(bundle)
+    whole, memory = told(model)
     if data is None and not edges:
         raise ConfigError("An update absorbs events, edges or both: it was given neither. Name a file.")
     events = None if data is None else read_events(data, memory_schema(whole, memory), memory)
@@ -58,10 +63,28 @@ def absorb(bundle: Path | str, data: Any = None, edges: Mapping[str, Any] | None
     plain = replace(memory, edges=tuple(replace(table, file="") for table in memory.edges))
     frames = read_edge_tables(plain, edges or {}, folder=Path())
     tables = {table.name: edges_in(frames[table.name], whole, table) for table in plain.edges if table.name in frames}
-    store = MemoryStore.open(Path(bundle) / MEMORY)
+    store = model.memory
+    assert store is not None
+    if events is not None:
+        _check_not_far(events, store, whole)
     # Edges first: what they tell counts for the events of the same update, too.
     linked = tuple(store.append_edges(name, rows) for name, rows in tables.items())
     return Updated(None if events is None else store.append(events), linked, store)
+
+
+def _check_not_far(events: Events, store: MemoryStore, schema: Schema) -> None:
+    """Raise `DataError` for events so far ahead that the clock which they would set is most likely an error.
+
+    Decisions are made by now: tomorrow is the latest that clocks of two places allow for. Where the memory is ahead of
+    today, or its time counts, a year (or as many units) ahead of it is.
+    """
+    dated = schema[str(schema.time)].kind is not Kind.NUMERIC
+    tomorrow = datetime.now(UTC).timestamp() / 86_400 + 1.0
+    latest = tomorrow if dated and store.clock <= tomorrow else store.clock + FARTHEST
+    far = int((events.happened > latest).sum()) if np.isfinite(latest) else 0
+    if far:
+        what = f"{far:,} events are dated later than decisions can be: they would move the clock for good."
+        raise DataError([Fault("far-ahead", what, "Correct their times; nothing was absorbed.", schema.time)])
 
 
 def told(bundle: Bundle) -> tuple[Schema, Memory]:

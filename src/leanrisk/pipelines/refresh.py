@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,8 @@ from leanrisk.cost.ledger import Ledger
 from leanrisk.data.maturity import outcome_wait
 from leanrisk.evaluate.gates import GateConfig, GateResult, accepted, gained, judge
 from leanrisk.graph.events import Events
+from leanrisk.graph.history import merged_events
+from leanrisk.graph.persist import locked
 from leanrisk.graph.store import MemoryStore
 from leanrisk.pipelines.champion import gate_settings, refresh_settings, trainable
 from leanrisk.pipelines.checkpoint import Checkpoint
@@ -29,6 +32,7 @@ from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import save_replay
 from leanrisk.pipelines.round_teacher import PHASE, teacher_of_round
 from leanrisk.registry.bundle import Bundle, check_replaceable, write_bundle
+from leanrisk.registry.manifest import MEMORY
 from leanrisk.techniques.base import Bench, Candidate, unmeasured
 from leanrisk.techniques.graph_model import GraphModel, load_lean
 from leanrisk.techniques.reteach import Reteach
@@ -237,12 +241,11 @@ class _Round:
 
     def _memory(self) -> MemoryStore | None:
         """Return the champion's memory with what the rows of this round tell, None where it has none."""
-        store = self.champion.memory
-        return (
-            None
-            if store is None or self.history is None
-            else MemoryStore.build(store.config, self.history, store.edges)
-        )
+        if self.champion.memory is None or self.history is None:
+            return None
+        # Opened anew: what was absorbed while the round was at work must not be lost.
+        store = MemoryStore.open(self.champion.folder / MEMORY)
+        return MemoryStore.build(store.config, merged_events(self.history, store.history), store.edges)
 
 
 def verdict_on(
@@ -274,5 +277,7 @@ def _check_apart(champion: Bundle, out: Path) -> None:
 
 
 def _copied(champion: Bundle, folder: Path) -> None:
-    with replacing_folder(folder) as part:
+    memory = champion.folder / MEMORY
+    # A batch that is being written must be whole in the copy, too.
+    with replacing_folder(folder) as part, locked(memory) if memory.is_dir() else contextlib.nullcontext():
         shutil.copytree(champion.folder, part, dirs_exist_ok=True)

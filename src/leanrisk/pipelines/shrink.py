@@ -15,7 +15,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.schema import Kind
+from leanrisk.core.schema import Kind, is_fact
 from leanrisk.cost.ledger import Entry, Label
 from leanrisk.cost.rates import Quantity
 from leanrisk.evaluate.fidelity import fidelity
@@ -208,7 +208,7 @@ class _Fold:
         scores = rival.predict(self.job.parts.valid.frame), after.model.predict(self.job.parts.valid.frame)
         results = self._judged(*scores)
         kept, reason = accepted(results, self.job.recipe.gates)
-        if kept and step.technique in _MUST_GAIN and not any(gate.lo > 0 for gate in results):
+        if kept and step.technique in _MUST_GAIN and not any(gate.lo > 0 for gate in self._gain(after, results)):
             kept, reason = False, f"No gain was shown: {reason}"
         if after.objection:
             kept, reason = False, after.objection
@@ -233,6 +233,16 @@ class _Fold:
         """Judge against the incumbent as fitted on the very rows that the candidate learned from."""
         valid = self.job.parts.valid
         return judge(valid.labels, before, after, config=self.job.recipe.gates, seed=self.job.seed)
+
+    def _gain(self, after: Candidate, results: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
+        """Return the verdict on what the facts alone bring: over the same kind of model that does not see them.
+
+        An incumbent that was brought along is beaten by new trees that know nothing more, too.
+        """
+        if self.beaten.params is not None:
+            return results
+        rows = self.older.keeping(name for name in after.features if not is_fact(name))
+        return self._judged(after, self.beaten.anew(rows).fitted(rows, seed=self.job.seed))
 
     def _prepared(self, step: Step) -> tuple[Bench, Incumbent]:
         teacher = self._teacher() if is_taught(step.technique) else Teacher(None)

@@ -21,6 +21,7 @@ from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
 from leanrisk.features.days import decision_moment
 from leanrisk.features.encoder import Encoder
+from leanrisk.graph.keys import entity_codes
 from leanrisk.graph.present import Present
 from leanrisk.graph.recall import recalled
 from leanrisk.graph.store import MemoryStore
@@ -70,7 +71,8 @@ class Bundle:
     @property
     def size_bytes(self) -> int:
         """Bytes on disk of everything needed to score."""
-        return sum((self.folder / name).stat().st_size for name in (GRAPH, ENCODER, SCHEMA))
+        own = sum((self.folder / name).stat().st_size for name in (GRAPH, ENCODER, SCHEMA))
+        return own + sum(file.stat().st_size for file in (self.folder / MEMORY).rglob("*") if file.is_file())
 
     def score(self, table: Any, *, threads: int = 1) -> npt.NDArray[np.float32]:
         """Return the probability of bad (regression: the value) per row, float32 (rows,), whatever the threads.
@@ -81,6 +83,7 @@ class Bundle:
         """
         rows = load(to_frame(table), self._scoring_schema, labelled=False)
         if self.memory is not None:
+            self.memory.keep_up()
             rows = recalled(rows, history=self.memory.history, edges=self.memory.edges)
         answers = self.session.probability(self.encoder.inputs(rows.frame), threads=threads)
         if not np.isfinite(answers).all():
@@ -118,7 +121,9 @@ class Bundle:
             known = recalled(row, history=memory.history, edges=memory.edges).frame.select(names)
             return np.array(known.row(0), dtype=np.float32)
 
-        return RecordScorer(self.session, self.encoder.writer, names, Present(memory, moment, past))
+        return RecordScorer(
+            self.session, self.encoder.writer, names, Present(memory, moment, past, entity_codes(self.schema))
+        )
 
     @property
     def digest(self) -> str:
@@ -176,6 +181,13 @@ class Bundle:
                 f"A bundle's memory remembers what its schema says: in '{self.folder}' it is another one. Restore the "
                 "bundle from its source."
             )
+        identity = self.manifest.facts.get(MEMORY, {}).get("identity")
+        # Bundles written before memories had an identity name none.
+        if identity is not None and store.identity != identity:
+            raise BundleError(
+                f"A bundle's memory learns and stays the same: '{self.folder / MEMORY}' grew from another one than the "
+                "bundle was written with. Restore it from a copy of this bundle."
+            )
         return store
 
     @cached_property
@@ -222,7 +234,7 @@ def write_bundle(
             training(writable_folder(part / TRAINING))
         if memory is not None:
             memory.save(part / MEMORY)
-            facts = {**facts, MEMORY: {"facts": len(memory.names)}}
+            facts = {**facts, MEMORY: {"facts": len(memory.names), "identity": memory.identity}}
         Manifest.of(part, facts).write(part)
         Bundle.load(part).check_reference()
     return Bundle.load(folder)
