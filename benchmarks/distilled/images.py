@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -50,18 +50,18 @@ class Effort:
     student: ImageConfig
     seeds: tuple[int, ...] = (0, 1, 2)
     calls: int = 60
-    workers: int = 2
+    workers: int = 3
     large: int = 224
     book: int = field(default=11)
 
 
 _FULL = Effort(
-    rows=(4000, 500, 3000),
+    rows=(3000, 500, 2000),
     size=64,
     teacher=ImageTeacherConfig(
-        body=RESNET_50, training=PairConfig(epochs=5, batch=64, learning_rate=1e-3, weight_decay=0.02, precision="bf16")
+        body=RESNET_50, training=PairConfig(epochs=4, batch=32, learning_rate=7e-4, weight_decay=0.02, precision="bf16")
     ),
-    student=ImageConfig(training=PairConfig(epochs=5, batch=64, learning_rate=2e-3, weight_decay=0.02)),
+    student=ImageConfig(training=PairConfig(epochs=4, batch=32, learning_rate=1.5e-3, weight_decay=0.02)),
 )
 _SMOKE = Effort(
     rows=(128, 64, 200),
@@ -88,9 +88,8 @@ def run(preset: str, progress: Progress) -> Outcome:
     parts = np.split(np.arange(len(images)), [taught_rows, taught_rows + held])
     bad = flows.bad.astype(np.int64)
     truth = bad[parts[2]]
-    teacher, opinions, scored = _teacher(images, bad, parts, effort, progress)
+    teacher, scored, students = _trained(images, bad, parts, effort, progress)
     figures |= {f"teacher_{name}": value for name, value in (_quality(truth, scored) | teacher.told).items()}
-    students = _students(images, bad, parts, opinions, effort, progress)
     tested_images = images[parts[2]]
     taught = [_answered(student, tested_images) for student in students[True]]
     alone = [_answered(student, tested_images) for student in students[False]]
@@ -135,26 +134,61 @@ class _Trained:
         return self.model.graph
 
 
-def _teacher(
+def _trained(
     images: npt.NDArray[np.uint8],
     bad: npt.NDArray[np.int64],
     parts: Sequence[npt.NDArray[np.intp]],
     effort: Effort,
     progress: Progress,
+) -> tuple[_Trained, Scores, Mapping[bool, list[_Trained]]]:
+    """Return the teacher, its scores of the tested rows, and for each seed a student with it (True) and without.
+
+    Each is trained in a process of its own, whose CPU-seconds are its own; those without a teacher do not wait for it.
+    """
+    taught, held, tested = parts
+    lesson, judged = (images[taught], bad[taught].tolist()), (images[held], bad[held].tolist())
+    # Fresh interpreters: a copy of one that has run torch's threads may wait for a lock that nobody holds.
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(effort.workers, mp_context=context) as pool,
+        progress.track("teaching the teacher and the students", 1 + 2 * len(effort.seeds)) as advance,
+    ):
+
+        def ask(opinions: npt.NDArray[np.float32] | None) -> list[Future[_Trained]]:
+            return [pool.submit(_one_student, *lesson, opinions, judged, effort.student, s) for s in effort.seeds]
+
+        first = pool.submit(_one_teacher, lesson, judged, images[tested], effort)
+        alone = ask(None)
+        teacher, opinions, scored = first.result()
+        advance(1)
+        jobs = {True: ask(opinions), False: alone}
+        students: dict[bool, list[_Trained]] = {}
+        for with_teacher, asked in jobs.items():
+            students[with_teacher] = []
+            for each in asked:
+                students[with_teacher].append(each.result())
+                advance(1)
+    return teacher, scored, students
+
+
+def _one_teacher(
+    lesson: tuple[npt.NDArray[np.uint8], list[int]],
+    held_out: tuple[npt.NDArray[np.uint8], list[int]],
+    tested: npt.NDArray[np.uint8],
+    effort: Effort,
 ) -> tuple[_Trained, npt.NDArray[np.float32], Scores]:
     """Return the teacher, its opinions on the rows it taught from, and its scores of the tested ones, by its graph."""
-    taught, held, tested = parts
+    images, labels = lesson
     with Meter() as meter:
         teacher = taught_image_teacher(
-            images[taught],
-            bad[taught],
-            held_out=(images[held], bad[held]),
+            images,
+            np.array(labels),
+            held_out=(held_out[0], np.array(held_out[1])),
             labels=2,
             config=effort.teacher,
             seed=effort.seeds[0],
-            progress=progress,
         )
-    opinions = teacher.predict_proba(images[taught])
+    opinions = teacher.predict_proba(images)
     shape = ImageShape.of(images)
     model = ImageModel(image_graph(teacher.network, shape, spread=teacher.spread), shape, (0, 1))
     assert teacher.log is not None
@@ -164,39 +198,7 @@ def _teacher(
         "train_cpu_s": round(meter.cost.cpu_s, 1),
         "best_epoch": teacher.log.best_epoch,
     }
-    with progress.track("scoring by the teacher's graph"):
-        scored = model.predict_proba(images[tested])[:, 1].astype(np.float64)
-    return _Trained(model, told), opinions, scored
-
-
-def _students(
-    images: npt.NDArray[np.uint8],
-    bad: npt.NDArray[np.int64],
-    parts: Sequence[npt.NDArray[np.intp]],
-    opinions: npt.NDArray[np.float32],
-    effort: Effort,
-    progress: Progress,
-) -> Mapping[bool, list[_Trained]]:
-    """Return one student for each seed, with the teacher (True) and without (False), a process each."""
-    taught, held, _ = parts
-    lesson = (images[taught], bad[taught].tolist())
-    judged = (images[held], bad[held].tolist())
-    jobs = [(with_teacher, seed) for with_teacher in (True, False) for seed in effort.seeds]
-    found: dict[bool, list[_Trained]] = {True: [], False: []}
-    # Fresh interpreters: a copy of one that has run torch's threads may wait for a lock that nobody holds.
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(effort.workers, mp_context=context) as pool,
-        progress.track("teaching the students", len(jobs)) as advance,
-    ):
-        asked = [
-            pool.submit(_one_student, *lesson, opinions if with_teacher else None, judged, effort.student, seed)
-            for with_teacher, seed in jobs
-        ]
-        for (with_teacher, _), each in zip(jobs, asked, strict=True):
-            found[with_teacher].append(each.result())
-            advance(1)
-    return found
+    return _Trained(model, told), opinions, model.predict_proba(tested)[:, 1].astype(np.float64)
 
 
 def _one_student(
