@@ -242,7 +242,9 @@ class _Fold:
         if self.beaten.params is not None:
             return results
         rows = self.older.keeping(name for name in after.features if not is_fact(name))
-        return self._judged(after, self.beaten.anew(rows).fitted(rows, seed=self.job.seed))
+        blind = self.beaten.anew(rows).fitted(rows, seed=self.job.seed)
+        valid = self.job.parts.valid.frame
+        return self._judged(blind.predict(valid), after.model.predict(valid))
 
     def _prepared(self, step: Step) -> tuple[Bench, Incumbent]:
         teacher = self._teacher() if is_taught(step.technique) else Teacher(None)
