@@ -149,7 +149,13 @@ def test_the_command_says_what_was_absorbed(bundle, tmp_path, capsys):
     assert main(["memory", "update", str(bundle), str(file)]) == 0
     assert "30" in capsys.readouterr().out
     assert main(["memory", "show", str(bundle), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["events"] == 2430
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["events"] == 2430
+    assert main(["memory", "show", str(bundle)]) == 0
+    told = capsys.readouterr().out
+    assert "events: 2,430" in told
+    assert f"as of: {shown['as_of']}" in told
+    assert (dt.datetime.fromisoformat(shown["as_of"]) - dt.datetime(1970, 1, 1)).days == int(shown["clock"])
 
 
 def test_a_bundle_without_a_memory_cannot_be_told(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -64,4 +65,14 @@ def show(bundle: Bundle_, as_json: AsJson = False) -> None:
         print_json(facts)
     else:
         for name, value in facts.items():
-            typer.echo(f"{name}: {value}")
+            if name != "clock":
+                typer.echo(f"{name.replace('_', ' ')}: {_plain(value)}")
+
+
+def _plain(value: object) -> str:
+    """Return a figure as a person reads it: lists without brackets, thousands apart."""
+    if isinstance(value, Mapping):
+        value = [f"{name} {_plain(held)}" for name, held in value.items()]
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)

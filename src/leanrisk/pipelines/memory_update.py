@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,10 @@ def _read(column: Column, memory: Memory) -> Column:
 
 
 def memory_facts(bundle: Path | str) -> dict[str, Any]:
-    """Return what the bundle's memory holds, as plain values: what it remembers, its events, clock and version."""
+    """Return what the bundle's memory holds, as plain values: what it remembers, its events, clock and version.
+
+    `as_of` is the clock as a moment in words: ISO 8601 where decisions have dates, else the number itself.
+    """
     model = Bundle.load(bundle)
     _, memory = told(model)
     store = model.memory
@@ -132,6 +136,16 @@ def memory_facts(bundle: Path | str) -> dict[str, Any]:
         "facts": len(store.names),
         "events": store.history.rows,
         "clock": store.clock,
+        "as_of": _moment(store.clock, dated=model.schema[str(model.schema.time)].kind is not Kind.NUMERIC),
         "version": store.version,
         "bytes": sum(file.stat().st_size for file in (model.folder / MEMORY).rglob("*") if file.is_file()),
     }
+
+
+def _moment(clock: float, *, dated: bool) -> str:
+    """Return the clock in words; a memory without any event has none."""
+    if not isfinite(clock):
+        return "never"
+    if not dated:
+        return f"{clock:g}"
+    return (datetime(1970, 1, 1) + timedelta(days=clock)).isoformat(sep=" ", timespec="seconds")
