@@ -53,7 +53,7 @@ def test_the_recipe_of_the_guide_names_every_key_with_its_default():
     shown = tomllib.loads(toml_of(text))
     recipe = Recipe.from_dict(shown)
     assert recipe == replace(Recipe("my-book"), data=SimulatedData(), rates="rates.toml", steps=recipe.steps)
-    for section in ("split", "gates", "measure"):
+    for section in ("split", "gates", "measure", "teacher"):
         assert set(shown[section]) == set(recipe.to_dict()[section])
     assert set(shown["incumbent"]) | {"path", "column", "output"} == set(recipe.to_dict()["incumbent"])
     assert set(shown["incumbent"]["gbdt"]) == set(recipe.to_dict()["incumbent"]["gbdt"])
@@ -92,7 +92,8 @@ def test_the_settings_of_the_selection_are_the_defaults():
 
 
 def test_the_settings_of_the_how_tos_are_the_defaults():
-    (step,) = tomllib.loads(toml_of(page("distill")))["steps"]
+    blocks = re.findall(r"^```toml\n(.*?)^```$", page("distill"), flags=re.MULTILINE | re.DOTALL)
+    (step,) = tomllib.loads(blocks[-1])["steps"]
     settings = step["settings"]
     assert technique("distill", settings) == technique("distill", {})
     plain = asdict(Distill())

@@ -34,7 +34,7 @@ from tests.pipelines.tiny import LOANS, SEED, job_on, loan_data, loans, tiny_rec
 
 RESULT = {
     "leanrisk", "scenario", "preset", "created", "seed", "machine", "data", "incumbent", "lean", "reference",
-    "differences", "steps", "gates", "savings", "alerts",
+    "differences", "steps", "gates", "savings", "alerts", "fidelity",
 }  # fmt: skip
 MODEL = {"kind", "quality", "features", "bytes", "latency_ms", "rows_per_s", "params"}
 INCUMBENT = MODEL | {"train", "refit", "bare_latency_ms", "compiled_latency_ms", "compiled_note", "rounds"}

@@ -92,7 +92,9 @@ def test_a_recipe_comes_by_name_by_file_or_as_it_is(tmp_path):
     assert recipe_for(str(recipe_file(tmp_path))).name == "tiny"
     own = tiny_recipe()
     assert recipe_for(own) is own
-    with pytest.raises(ConfigError, match=r"'sme' does not. There are: aml, card-application, card-fraud, sme-credit"):
+    with pytest.raises(
+        ConfigError, match=r"'sme' does not. There are: aml, card-application, card-fraud, market-risk, sme-credit"
+    ):
         recipe_for("sme")
     with pytest.raises(ConfigError, match="needs a file. Name one with --data FILE"):
         dataset_for(recipe_for("card-application"), None, None, seed=0)
