@@ -184,7 +184,7 @@ def test_labels_and_texts_that_mean_nothing_are_refused():
         distill_text(TEXTS, LABELS, teacher=object(), config=BAG)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="not-a-text"):
         distill_text([3, *TEXTS[1:]], LABELS, config=BAG)  # type: ignore[list-item]
-    with pytest.raises(ModelError, match="two texts at least"):
+    with pytest.raises(ModelError, match="two rows at least"):
         distill_text(TEXTS[:3], ["bad", "good", "good"], config=BAG)
 
 

@@ -81,6 +81,12 @@ def fitted_temperature(logits: Floats, codes: Floats) -> float:
     return float(_TEMPERATURES[int(np.argmin(losses))])
 
 
+def balance(codes: Floats, classes: int) -> tuple[float, ...]:
+    """Return the weight of each class under which all of them count the same."""
+    counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=classes)
+    return tuple(float(counts.sum() / (classes * count)) for count in counts)
+
+
 def _plain(label: object) -> Label:
     if isinstance(label, str):
         return str(label)

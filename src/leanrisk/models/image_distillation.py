@@ -17,6 +17,7 @@ from leanrisk.models.adapter import network_digest
 from leanrisk.models.class_labels import (
     Floats,
     Label,
+    balance,
     class_codes,
     classes_of,
     fitted_temperature,
@@ -129,7 +130,7 @@ def _student(
     )  # fmt: skip
     training = config.training
     if config.balanced:
-        training = replace(training, class_weights=_balance(taught.codes, len(classes)))
+        training = replace(training, class_weights=balance(taught.codes, len(classes)))
     check = judged.lesson(spread)
     log = teach(
         network,
@@ -231,8 +232,3 @@ def _judged(rows: _Rows, asked: Opinionated | None, labels: int, cache: str, hin
     )
     states = found[:, labels:] if hinted and found.shape[1] > labels else None
     return replace(rows, logits=found[:, :labels], states=states)
-
-
-def _balance(codes: Floats, classes: int) -> tuple[float, ...]:
-    counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=classes)
-    return tuple(float(counts.sum() / (classes * count)) for count in counts)

@@ -11,9 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from leanrisk.core.errors import ConfigError, ModelError
+from leanrisk.core.errors import ConfigError
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import generator
+from leanrisk.models.class_labels import (
+    balance,
+    class_codes,
+    classes_of,
+    fitted_temperature,
+    judges,
+    opinions_as_logits,
+)
 from leanrisk.models.pair_config import PairConfig
 from leanrisk.models.pair_lesson import PairLesson
 from leanrisk.models.pair_training import answers, teach
@@ -25,9 +33,7 @@ from leanrisk.models.text_teacher import TeacherConfig, taught_teacher
 from leanrisk.models.text_tokenizer import Text, TextTokenizer
 
 _SILENT = Silent()
-_EDGE = 1e-4
 _PARITY_TEXTS = 64
-_TEMPERATURES = np.geomspace(0.25, 8.0, 61)
 
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.float32]
@@ -86,16 +92,16 @@ def distill_text(
     text.
     """
     used = config or TextConfig()
-    texts, classes, codes = list(texts), _classes(labels), None
-    codes = _codes(labels, classes)
+    texts, classes = list(texts), classes_of(labels)
+    codes = class_codes(labels, classes)
     if len(texts) != len(codes):
         raise ConfigError(f"Texts and labels must align: {len(texts)} against {len(codes)}. Give one label each.")
     opinions = _opinions_given(teacher, texts, classes)
     taught, judged = _parts(texts, codes, opinions, held_out, classes, used.valid, seed)
     asked = _asked(teacher, taught, judged, len(classes), used, seed, progress)
-    taught, judged = _judged(taught, asked), _judged(judged, asked)
+    taught, judged = (_judged(rows, asked, len(classes)) for rows in (taught, judged))
     tokenizer = TextTokenizer.trained(taught.texts, vocabulary=used.vocabulary, longest=used.longest)
-    more = _perturbed(taught, asked, used, seed)
+    more = _perturbed(taught, asked, len(classes), used, seed)
     return _student(tokenizer, taught, more, judged, classes, used, seed, progress)
 
 
@@ -128,12 +134,12 @@ def _student(
     lesson, check = _lesson(tokenizer, _joined(taught, more)), _lesson(tokenizer, judged)
     training = config.training
     if config.balanced:
-        training = replace(training, class_weights=_balance(taught.codes, len(classes)))
+        training = replace(training, class_weights=balance(taught.codes, len(classes)))
     log = teach(
         network, lesson, held_out=check, config=training, seed=seed, what="teaching the text student", progress=progress
     )
     logits, _ = answers(network, check.batches)
-    temperature = _temperature(logits, judged.codes)
+    temperature = fitted_temperature(logits, judged.codes)
     graph = text_graph(network, temperature=temperature)
     reading = tokenizer.read(judged.texts[:_PARITY_TEXTS])
     parity = check_text_parity(graph, network, reading.tokens, temperature=temperature)
@@ -155,50 +161,8 @@ def _student(
     return TextModel(tokenizer, graph, classes, shares, facts)
 
 
-def _classes(labels: Sequence[Label | None]) -> tuple[Label, ...]:
-    known = {_plain(label) for label in labels if label is not None}
-    if len(known) < 2:
-        raise ConfigError(f"A text model tells classes apart: the labels name {len(known)}. Bring two or more.")
-    if len({type(label) for label in known}) > 1:
-        raise ConfigError("Labels must be of one type, texts or whole numbers: they are mixed. Write them alike.")
-    return tuple(sorted(known, key=lambda label: (str(type(label)), label)))
-
-
-def _plain(label: object) -> Label:
-    if isinstance(label, str):
-        return str(label)
-    if isinstance(label, bool | np.bool_ | int | np.integer) or (isinstance(label, float) and label.is_integer()):
-        return int(label)
-    raise ConfigError(f"A label is a text or a whole number: {label!r} is neither. Write None for an unknown one.")
-
-
-def _codes(labels: Sequence[Label | None], classes: tuple[Label, ...]) -> Codes:
-    place = {label: code for code, label in enumerate(classes)}
-    strange = [label for label in labels if label is not None and _plain(label) not in place]
-    if strange:
-        raise ConfigError(f"Held-out texts have the classes of the others: {strange[0]!r} is not one. Leave it out.")
-    return np.array([np.nan if label is None else place[_plain(label)] for label in labels], dtype=np.float32)
-
-
 def _opinions_given(teacher: object, texts: list[Text], classes: tuple[Label, ...]) -> Floats | None:
-    return _logits(teacher, len(texts), len(classes)) if isinstance(teacher, np.ndarray) else None
-
-
-def _logits(probabilities: npt.NDArray[Any], rows: int, classes: int) -> Floats:
-    """Return log-probabilities as class logits; raises `ModelError` for what are no probabilities of these rows."""
-    values = np.asarray(probabilities, dtype=np.float64)
-    if values.shape != (rows, classes):
-        raise ModelError(
-            f"A teacher gives each text a probability of each class: shape {values.shape} against ({rows}, {classes}). "
-            "Align its rows and classes."
-        )
-    if (
-        not np.isfinite(values).all()
-        or values.min(initial=0) < 0
-        or np.abs(values.sum(axis=1) - 1).max(initial=0) > 0.01
-    ):
-        raise ModelError("A teacher gives probabilities that sum to 1: these do not. Apply a softmax, mend NaN.")
-    return np.log(np.clip(values, _EDGE, None)).astype(np.float32)
+    return opinions_as_logits(teacher, len(texts), len(classes)) if isinstance(teacher, np.ndarray) else None
 
 
 def _parts(
@@ -212,15 +176,13 @@ def _parts(
 ) -> tuple[_Rows, _Rows]:
     """Return (rows that teach, rows held out), the latter drawn by class where none are given."""
     rows = _Rows(texts, codes, opinions)
-    if held_out is not None:
-        return rows, _Rows(list(held_out[0]), _codes(held_out[1], classes))
-    rng, judges = generator(seed, "text-valid"), np.zeros(len(texts), dtype=np.bool_)
-    for code in range(len(classes)):
-        members = rng.permutation(np.flatnonzero(codes == code))
-        judges[members[: max(1, round(share * len(members)))]] = True
-    if np.unique(codes[~judges & ~np.isnan(codes)]).size < len(classes):
-        raise ModelError("A class needs two texts at least, one to teach and one to judge: one has fewer. Bring more.")
-    return rows.take(np.flatnonzero(~judges)), rows.take(np.flatnonzero(judges))
+    if held_out is None:
+        held = judges(codes, classes=len(classes), share=share, seed=seed, name="text-valid")
+        return rows.take(np.flatnonzero(~held)), rows.take(np.flatnonzero(held))
+    kept, judged = list(held_out[0]), class_codes(held_out[1], classes)
+    if len(kept) != len(judged) or not kept:
+        raise ConfigError(f"Held-out texts and labels must align: {len(kept)} against {len(judged)}. One label each.")
+    return rows, _Rows(kept, judged)
 
 
 def _asked(
@@ -248,16 +210,15 @@ def _asked(
     )
 
 
-def _judged(rows: _Rows, asked: Opinionated | None) -> _Rows:
-    return rows if asked is None else replace(rows, logits=_asked_logits(asked, rows.texts, None))
+def _judged(rows: _Rows, asked: Opinionated | None, labels: int) -> _Rows:
+    return rows if asked is None else replace(rows, logits=_asked_logits(asked, rows.texts, labels))
 
 
-def _asked_logits(asked: Opinionated, texts: list[Text], labels: int | None) -> Floats:
-    found = np.asarray(asked.predict_proba(texts))
-    return _logits(found, len(texts), found.shape[1] if labels is None and found.ndim == 2 else (labels or 0))
+def _asked_logits(asked: Opinionated, texts: list[Text], labels: int) -> Floats:
+    return opinions_as_logits(asked.predict_proba(texts), len(texts), labels)
 
 
-def _perturbed(taught: _Rows, asked: Opinionated | None, config: TextConfig, seed: int) -> _Rows | None:
+def _perturbed(taught: _Rows, asked: Opinionated | None, labels: int, config: TextConfig, seed: int) -> _Rows | None:
     """Return texts with words left out, judged by the teacher alone; None where nobody can be asked."""
     if asked is None or config.copies == 0 or config.dropped == 0:
         return None
@@ -267,7 +228,7 @@ def _perturbed(taught: _Rows, asked: Opinionated | None, config: TextConfig, see
         for text in taught.texts:
             words = np.array((text or "")[: 64 * config.longest].split(), dtype=object)
             texts.append(" ".join(words[rng.random(len(words)) >= config.dropped]))
-    return _Rows(texts, np.full(len(texts), np.nan, dtype=np.float32), _asked_logits(asked, texts, None))
+    return _Rows(texts, np.full(len(texts), np.nan, dtype=np.float32), _asked_logits(asked, texts, labels))
 
 
 def _joined(rows: _Rows, more: _Rows | None) -> _Rows:
@@ -282,20 +243,3 @@ def _joined(rows: _Rows, more: _Rows | None) -> _Rows:
 
 def _lesson(tokenizer: TextTokenizer, rows: _Rows) -> PairLesson:
     return PairLesson(TokenBatches.of(tokenizer.read(rows.texts)), torch.from_numpy(rows.codes), rows.logits)
-
-
-def _balance(codes: Codes, classes: int) -> tuple[float, ...]:
-    counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=classes)
-    return tuple(float(counts.sum() / (classes * count)) for count in counts)
-
-
-def _temperature(logits: Floats, codes: Codes) -> float:
-    """Return the temperature of least cross-entropy on held-out texts (Guo et al. 2017), from a fixed grid."""
-    known = ~np.isnan(codes)
-    places = (np.arange(int(known.sum())), codes[known].astype(np.int64))
-    losses = []
-    for temperature in _TEMPERATURES:
-        scaled = logits[known].astype(np.float64) / temperature
-        scaled -= scaled.max(axis=1, keepdims=True)
-        losses.append(float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[places])))
-    return float(_TEMPERATURES[int(np.argmin(losses))])
