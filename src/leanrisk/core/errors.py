@@ -65,3 +65,11 @@ class MemoryStoreError(LeanRiskError):
 
 class OutputError(LeanRiskError):
     """A result cannot be written; whatever stood there before is untouched."""
+
+
+class RecordsError(LeanRiskError):
+    """A table of records cannot be reached, or was altered by other hands than LeanRisk's."""
+
+
+class RegistryError(LeanRiskError):
+    """A registry does not hold what is asked of it, or what is asked is not allowed as things stand."""
