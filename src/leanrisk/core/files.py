@@ -40,10 +40,10 @@ def replacing(path: Path | str) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        _flush(part)
+        flushed(part)
         part.chmod(0o644)
         os.replace(part, target)
-        _flush(target.parent)
+        flushed(target.parent)
     except Exception as error:
         if system_code(error) is None:
             raise
@@ -68,12 +68,12 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
             if file.is_file():
                 # safetensors writes for its owner alone; a bundle is read by whoever serves it.
                 file.chmod(0o644)
-                _flush(file)
+                flushed(file)
         part.chmod(0o755)
         if target.exists():
             os.replace(target, old)
         os.replace(part, target)
-        _flush(target.parent)
+        flushed(target.parent)
     except Exception as error:
         if system_code(error) is None:
             raise
@@ -158,7 +158,8 @@ def system_code(error: Exception) -> int | None:
     return int(told[1]) if told else None
 
 
-def _flush(path: Path) -> None:
+def flushed(path: Path) -> None:
+    """Bring a file's content, or a folder's list of names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
