@@ -159,7 +159,7 @@ def rows_features():
         ({"keep": ("nothing",)}, "must name features: nothing"),
         ({"keep": schema().features}, "all 23 features are fixed"),
         ({"keep": ("bureau_0",), "budget": {"money": 1.0}}, "must fit the budget"),
-        ({"psi": 1e-9, "missing": 1e-9}, "must leave a feature"),
+        ({"leak_auc": 0.01, "missing": 1e-9}, "must leave a feature"),
     ],
 )
 def test_what_cannot_be_selected_is_refused_by_name(rows, start, settings, says):

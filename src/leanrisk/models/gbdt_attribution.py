@@ -23,7 +23,8 @@ class Forest:
     """How the trees are grown whose attributions are read.
 
     At most `rounds` trees a fold, fewer once the held-out rows have not improved for `patience`; TreeSHAP on at most
-    `explained` held-out rows a fold, since its mean settles long before its time does.
+    `explained` held-out rows a fold, since its mean settles long before its time does. With `explained` 0 the
+    trees only score.
     """
 
     params: Mapping[str, Any]
@@ -97,10 +98,15 @@ def attribution(
         )
         held = matrix[fold.held]
         margins[fold.held] = booster.predict(held, raw_score=True, num_threads=forest.threads)
-        some = rng.permutation(fold.held.size)[: forest.explained]
-        parts = np.asarray(booster.predict(held[some], pred_contrib=True, num_threads=forest.threads))
-        found.append(np.abs(parts[:, :-1]).mean(axis=0))
+        found.append(_importance(booster, held[rng.permutation(fold.held.size)[: forest.explained]], forest.threads))
         trees.append(booster.num_trees())
     each = np.array(found)
     error = each.std(axis=0, ddof=1) / np.sqrt(len(found)) if len(found) > 1 else np.full(matrix.shape[1], np.nan)
     return Attribution(margins, each.mean(axis=0), error, float(np.mean(trees)))
+
+
+def _importance(booster: lgb.Booster, rows: npt.NDArray[np.float32], threads: int) -> Floats:
+    if not rows.shape[0]:
+        return np.zeros(rows.shape[1])
+    parts = np.asarray(booster.predict(rows, pred_contrib=True, num_threads=threads))
+    return np.asarray(np.abs(parts[:, :-1]).mean(axis=0))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from leanrisk.core.errors import ConfigError
 from leanrisk.data.leaks import LEAK_AUC
 from leanrisk.techniques.select.funnel import Limits
-from leanrisk.techniques.select.prices import Prices
+from leanrisk.techniques.select.prices import Basket
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,8 @@ class Budget:
         if self.features < 0 or self.money < 0 or self.latency_ms < 0:
             raise ConfigError("select.budget must not be negative: 0 leaves a limit out. Correct it.")
 
-    def holds(self, prices: Prices, names: Iterable[str]) -> bool:
-        """Return whether these features cost no more than the budget."""
-        basket = prices.basket(names)
+    def holds(self, basket: Basket) -> bool:
+        """Return whether a set costs no more than the budget."""
         pairs = (
             (basket.features, self.features),
             (basket.money, self.money),
@@ -33,17 +31,23 @@ class Budget:
         )
         return all(not limit or cost <= limit for cost, limit in pairs)
 
+    def __str__(self) -> str:
+        limits = {"features": self.features, "money": self.money, "latency_ms": self.latency_ms}
+        return ", ".join(f"{name} {limit:g}" for name, limit in limits.items() if limit) or "no limit"
+
 
 @dataclass(frozen=True)
 class Criteria:
     """How features are selected, and what never goes.
 
-    First go features that their own figures condemn (missing above `missing`, one value, lone AUC of `leak_auc`, PSI of
-    a month above `psi`), then all but one of each cluster with rank correlations of `correlation`, then a `share` of
-    the rest a round by TreeSHAP over `folds` folds, down to `least`; then whole look-ups, the dearest first. The newest
-    share `newest` of the rows is scored by models of the older ones and must agree. `repeats` bootstraps say how often
-    each feature would be kept. At most `rows` rows are looked at. `keep` names features that never go; `balance` weighs
-    bads as much as goods in fitting; `budget` is what the set may cost.
+    First go features that their own figures condemn (missing above `missing`, one value, lone AUC of `leak_auc`) and
+    look-ups that alone cost more than the `budget`; then those with a PSI of a month above `psi`, where the ranking is
+    not inferior without them; then all but one of each cluster with rank correlations of `correlation`, then a `share`
+    of the rest a round by Shapley values, down to `least`; then whole look-ups, the dearest first. The newest share
+    `newest` of the rows is scored by models of the older ones and must agree. `repeats` bootstraps say how often each
+    feature would be kept. At most `rows` rows are looked at. `keep` names features that never go. With `whole_calls`
+    the features of one look-up stay or go as one. `weights` names a column that says what a row counts in fitting;
+    `balance` makes bads count as much as goods.
     """
 
     keep: tuple[str, ...] = ()
@@ -59,6 +63,8 @@ class Criteria:
     newest: float = 0.2
     rows: int = 30_000
     balance: bool = False
+    weights: str = ""
+    whole_calls: bool = False
 
     def __post_init__(self) -> None:
         for name in ("share", "correlation", "missing", "leak_auc"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,17 @@ Floats = npt.NDArray[np.float64]
 _SPARE = 0.5
 """Share of a margin that a set may use up here: the gate that follows judges on other rows, and chance adds to it."""
 
+_TRIES = 3
+"""Sets in a row that must fail before smaller ones are left untried: one may fail by chance."""
+
 
 @dataclass(frozen=True)
 class Point:
     """One set of columns on the curve: what it costs, how it ranks, and how it compares with all columns.
 
     `ks` and `auc` are out of fold on the older rows, `newest_ks` on the newest rows by a model of the older ones (None
-    without a decision time). `dropped`: the look-up that was given up to come here, empty for a round of elimination.
+    without a decision time). `dropped`: what was given up as a whole to come here (a look-up, the unstable features),
+    empty for a round of elimination.
     """
 
     round: Round
@@ -94,16 +98,23 @@ class Judge:
         return ks(labels, margins[self.newest]) if 0 < labels.sum() < labels.size else None
 
 
-def cheapest(points: Sequence[Point]) -> Point | None:
+def cheapest(points: Sequence[Point], affordable: Callable[[Basket], bool] = lambda basket: True) -> Point | None:
     """Return the cheapest proven point of `points`, largest set first; where only the largest is, the cheapest within.
 
     A set counts only where the next larger one is within its margins too: of many sets some look good by luck, and one
-    that does so below a set that fails is most likely of these. None without any.
+    that does so below a set that fails is most likely of these. Only sets that are `affordable` are chosen. None
+    without any.
     """
     steady = [point for place, point in enumerate(points) if place == 0 or (point.within and points[place - 1].within)]
-    proven = [point for point in steady if point.proven]
-    chosen = proven if len(proven) > 1 else steady
-    return min((point for point in chosen if point.within), key=lambda point: point.basket.order, default=None)
+    proven = [point for point in steady[1:] if point.proven and affordable(point.basket)]
+    chosen = [*proven, *steady[:1]] if proven else steady
+    fitting = [point for point in chosen if point.within and affordable(point.basket)]
+    return min(fitting, key=lambda point: point.basket.order, default=None)
+
+
+def hopeless(points: Sequence[Point]) -> bool:
+    """Return whether the last sets all lie beyond their margins, so that no smaller one can be chosen."""
+    return len(points) > _TRIES and not any(point.within for point in points[-_TRIES:])
 
 
 def _probability(margins: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,13 +14,16 @@ from leanrisk.models.folds import Fold
 from leanrisk.models.gbdt_attribution import Attribution, Forest, attribution
 
 Columns = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Ground:
     """What sets of columns are compared on: rows as numbers, their outcomes, folds of them, and the newest rows apart.
 
-    `category`: positions of the columns that hold codes. `fixed`: positions that never go.
+    `category`: positions of the columns that hold codes. `fixed`: positions that never go. `units`: the number of the
+    group that each column goes with, int64 (columns,); None where each goes by itself. `standing`: importance and error
+    of each column where they come from another model than the trees of the folds.
     """
 
     matrix: npt.NDArray[np.float32]
@@ -31,10 +34,12 @@ class Ground:
     forest: Forest
     seed: int
     weights: npt.NDArray[np.float32] | None = None
+    units: Columns | None = None
+    standing: tuple[Floats, Floats] | None = None
 
     def attributed(self, columns: Columns, folds: Sequence[Fold] | None = None) -> Attribution:
         """Return what the folds say of these columns, in their order."""
-        return attribution(
+        found = attribution(
             self.matrix[:, columns],
             self.labels,
             self.folds if folds is None else folds,
@@ -43,6 +48,15 @@ class Ground:
             forest=self.forest,
             weights=self.weights,
         )
+        if self.standing is None:
+            return found
+        importance, error = self.standing
+        return replace(found, importance=importance[columns], error=error[columns])
+
+    def unit(self, columns: Columns) -> Columns:
+        """Return the number of the group of each of these columns, counted from 0 without gaps."""
+        own = columns if self.units is None else self.units[columns]
+        return np.asarray(np.unique(own, return_inverse=True)[1], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -53,8 +67,19 @@ class Round:
     found: Attribution
 
 
-def eliminated(ground: Ground, columns: Columns, *, share: float, least: int, progress: Progress) -> list[Round]:
-    """Return the rounds from all `columns` down to `least`; each drops a `share` of what can go, one at least."""
+def eliminated(
+    ground: Ground,
+    columns: Columns,
+    *,
+    share: float,
+    least: int,
+    hopeless: Callable[[Round], bool],
+    progress: Progress,
+) -> list[Round]:
+    """Return the rounds from all `columns` down to `least`; each drops a `share` of what can go, one at least.
+
+    `hopeless` is shown each round and says whether smaller sets are worth no more looking; elimination then ends.
+    """
     rounds: list[Round] = []
     with progress.track("eliminating features", total=_rounds(columns.size, least, share)) as advance:
         while True:
@@ -62,21 +87,35 @@ def eliminated(ground: Ground, columns: Columns, *, share: float, least: int, pr
             rounds.append(Round(columns, found))
             advance(1)
             left = survivors(ground, columns, found, share=share, least=least)
-            if left.size == columns.size:
+            if hopeless(rounds[-1]) or left.size == columns.size:
                 return rounds
             columns = left
 
 
 def survivors(ground: Ground, columns: Columns, found: Attribution, *, share: float, least: int) -> Columns:
-    """Return the columns without the `share` of them that moves the score least; never fewer than `least`."""
-    free = np.array([column not in ground.fixed for column in columns.tolist()], dtype=np.bool_)
+    """Return the columns without the `share` of them that moves the score least; never fewer than `least`.
+
+    Columns of one group go together, by what they add up to; a group with a fixed column stays.
+    """
+    unit = ground.unit(columns)
+    sizes, worth = np.bincount(unit), np.bincount(unit, weights=found.importance)
+    fixed = np.array([column in ground.fixed for column in columns.tolist()], dtype=np.float64)
+    free = np.bincount(unit, weights=fixed) == 0
     # A column that no tree used says nothing: all of them go at once.
-    silent = int((free & (found.importance == 0)).sum())
-    drop = min(max(1, silent, int(share * columns.size)), int(free.sum()), columns.size - least)
-    if drop <= 0:
-        return columns
-    order = np.argsort(np.where(free, found.importance, np.inf), kind="stable")
-    return np.sort(columns[order[drop:]])
+    silent = int(sizes[free & (worth == 0)].sum())
+    drop = min(max(1, silent, int(share * columns.size)), columns.size - least)
+    gone, dropped = set[int](), 0
+    for place in np.argsort(worth, kind="stable").tolist():
+        size = int(sizes[place])
+        if not free[place] or columns.size - dropped - size < least:
+            continue
+        if dropped + size > drop and gone:
+            break
+        gone.add(place)
+        dropped += size
+        if dropped >= drop:
+            break
+    return np.asarray(columns[~np.isin(unit, list(gone))]) if gone else columns
 
 
 def kept_share(ground: Ground, columns: Columns, *, count: int, repeats: int, progress: Progress) -> dict[int, float]:
@@ -97,7 +136,10 @@ def kept_share(ground: Ground, columns: Columns, *, count: int, repeats: int, pr
             left = columns
             while left.size > count:
                 share = min(0.5, 1 - count / left.size)
-                left = survivors(some, left, some.attributed(left), share=share, least=count)
+                fewer = survivors(some, left, some.attributed(left), share=share, least=count)
+                if fewer.size == left.size:
+                    break
+                left = fewer
             for column in left.tolist():
                 votes[column] += 1
             advance(1)

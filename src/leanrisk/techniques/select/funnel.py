@@ -8,7 +8,18 @@ from typing import Any
 
 from leanrisk.techniques.select.audit import Portrait
 
-STAGES = ("fixed", "missing", "constant", "leak_suspect", "unstable", "redundant", "low_shap", "dear", "kept")
+STAGES = (
+    "fixed",
+    "missing",
+    "constant",
+    "leak_suspect",
+    "over_budget",
+    "unstable",
+    "redundant",
+    "low_shap",
+    "dear",
+    "kept",
+)
 """Why a feature stayed or went, in the order in which it is asked."""
 
 
@@ -16,7 +27,7 @@ STAGES = ("fixed", "missing", "constant", "leak_suspect", "unstable", "redundant
 class Fate:
     """What became of one feature: the stage that decided, in words, and the figures that stood behind it.
 
-    `shap` is the mean absolute TreeSHAP value in the last round that held it (log-odds), `round` the number of that
+    `shap` is the mean absolute Shapley value in the last round that held it (log-odds), `round` the number of that
     round, `kept_share` how often bootstraps kept it; None where it never came that far.
     """
 
@@ -63,6 +74,18 @@ def first_look(
     return found
 
 
+def moving(portraits: Mapping[str, Portrait], *, limits: Limits, fixed: frozenset[str]) -> dict[str, str]:
+    """Return for each feature that is not stable from month to month what its figures say.
+
+    No verdict yet: over twenty years of loans nearly every honest column moves, and the ranking may need it.
+    """
+    return {
+        name: f"its PSI reaches {one.psi:.2f} in one month (limit {limits.psi:.2f})"
+        for name, one in portraits.items()
+        if name not in fixed and one.psi is not None and one.psi > limits.psi
+    }
+
+
 def _verdict(one: Portrait, limits: Limits) -> tuple[str, str] | None:
     if one.distinct == 0 or one.missing > limits.missing:
         return "missing", f"{one.missing:.1%} of its values are missing (limit {limits.missing:.1%})"
@@ -70,6 +93,4 @@ def _verdict(one: Portrait, limits: Limits) -> tuple[str, str] | None:
         return "constant", "it has one value"
     if one.lone_auc is not None and one.lone_auc >= limits.leak_auc:
         return "leak_suspect", f"it alone ranks the outcome with AUC {one.lone_auc:.3f} (limit {limits.leak_auc:.2f})"
-    if one.psi is not None and one.psi > limits.psi:
-        return "unstable", f"its PSI reaches {one.psi:.2f} in one month (limit {limits.psi:.2f})"
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from leanrisk.core.schema import Column, Schema
@@ -20,6 +20,9 @@ class Basket:
     def order(self) -> tuple[float, float, int]:
         """Sorts sets by money, then by waiting time, then by number."""
         return (self.money, self.latency_ms, self.features)
+
+    def __str__(self) -> str:
+        return f"{self.features} features, {self.money:.2f} in money and {self.latency_ms:g} ms"
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ class Prices:
                 money[call] = max(money.get(call, 0.0), column.price)
                 waits[call] = max(waits.get(call, 0.0), column.latency_ms)
         return Basket(sum(money.values()), sum(waits.values()), len(names))
+
+    def over(self, names: Iterable[str], holds: Callable[[Basket], bool]) -> dict[str, str]:
+        """Return the features whose whole look-up alone costs more than `holds` allows, each with what it costs."""
+        found = {}
+        for call, held in self.calls(names).items():
+            basket = self.basket(held)
+            if not holds(Basket(basket.money, basket.latency_ms, 1)):
+                found.update(dict.fromkeys(held, f"'{call}' costs {basket.money:.2f} and {basket.latency_ms:g} ms"))
+        return found
 
     def calls(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return the features of each call that costs money or time, the dearest call first."""

@@ -3,109 +3,158 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.inputs import Fields
-from leanrisk.core.seeding import generator
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.features.redundancy import clusters
-from leanrisk.models.folds import Fold, make_folds
 from leanrisk.models.gbdt_attribution import Forest
-from leanrisk.techniques.base import Bench
+from leanrisk.techniques.base import Bench, Model
 from leanrisk.techniques.select.audit import portraits
 from leanrisk.techniques.select.criteria import Criteria
-from leanrisk.techniques.select.curve import Judge, Point, cheapest
+from leanrisk.techniques.select.curve import Judge, Point, cheapest, hopeless
 from leanrisk.techniques.select.elimination import Columns, Ground, Round, eliminated, kept_share
-from leanrisk.techniques.select.funnel import Fate, first_look
+from leanrisk.techniques.select.funnel import Fate, first_look, moving
 from leanrisk.techniques.select.prices import Basket, Prices
+from leanrisk.techniques.select.sampling import folds_of, newest_rows, row_weights, thinned
+from leanrisk.techniques.select.standing import standing_of
 
 _LEVELS = EncoderConfig(levels=500, min_level_rows=10)
+_TREES = {"method": "TreeSHAP"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """The chosen point among all `points` of the curve, and the fate of every feature, in the order of the fields."""
+    """The chosen point among all `points` of the curve, and the fate of every feature, in the order of the fields.
+
+    `attribution` says by what method features were ranked, and with what error where the method samples.
+    """
 
     fields: Fields
     chosen: Point
     points: tuple[Point, ...]
     fates: tuple[Fate, ...]
     rows: int
+    attribution: dict[str, Any]
 
     def names(self, point: Point) -> tuple[str, ...]:
         """Return the names of a point's features."""
         return tuple(self.fields.names[column] for column in point.round.columns)
 
 
-def search(rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench) -> Found:
-    """Return what selection finds on `rows`, whose features are those on offer; raises `ConfigError`, `ModelError`."""
-    return _Search(_thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench).run()
+def search(rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench, *, model: Model | None = None) -> Found:
+    """Return what selection finds on `rows`, whose features are those on offer; raises `ConfigError`, `ModelError`.
+
+    Features are ranked by TreeSHAP over folds, or by sampled Shapley values of `model` where that is a network.
+    """
+    return _Search(thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench, model).run()
 
 
 class _Search:
     """The rows as numbers, and the steps over them."""
 
-    def __init__(self, rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench) -> None:
+    def __init__(self, rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench, model: Model | None) -> None:
         assert bench.compare is not None
-        self.wanted, self.prices, self.progress = wanted, prices, bench.progress
+        self.wanted, self.prices, self.progress, self.seed = wanted, prices, bench.progress, bench.seed
         encoder = Encoder.fit(rows, _LEVELS)
         self.fields, self.labels = encoder.fields, rows.labels
         self.matrix = encoder.inputs(rows.frame).matrix()
         self.fixed = frozenset(wanted.keep)
         self.portraits = portraits(rows, self.matrix, self.fields, self.labels)
         self.gone = first_look(self.portraits, limits=wanted.limits, fixed=self.fixed)
-        newest = _newest(rows, wanted.newest)
+        over = prices.over(self.fields.names, wanted.budget.holds)
+        self.gone |= {name: ("over_budget", f"{said}: more than the budget") for name, said in over.items()}
+        self.moving = moving(self.portraits, limits=wanted.limits, fixed=self.fixed)
+        self.newest, self.compare = newest_rows(rows, wanted.newest), bench.compare
+        names = self.fields.names
+        self.standing = (
+            None if model is None else standing_of(model, rows, names, seed=bench.seed, progress=bench.progress)
+        )
         self.ground = Ground(
             self.matrix,
             self.labels,
-            _folds(self.labels, newest, count=wanted.folds, seed=bench.seed),
+            folds_of(self.labels, self.newest, count=wanted.folds, seed=bench.seed),
             frozenset(range(len(self.fields.numeric), self.matrix.shape[1])),
-            frozenset(place for place, name in enumerate(self.fields.names) if name in self.fixed),
-            Forest.slim(),
+            frozenset(place for place, name in enumerate(names) if name in self.fixed),
+            Forest.slim() if self.standing is None else replace(Forest.slim(), explained=0),
             bench.seed,
-            _balanced(self.labels) if wanted.balance else None,
+            row_weights(rows, wanted.weights, balance=wanted.balance),
+            np.unique([prices.look_up(name) for name in names], return_inverse=True)[1] if wanted.whole_calls else None,
+            None if self.standing is None else (self.standing.importance, self.standing.error),
         )
-        self.newest, self.compare = newest, bench.compare
 
     def run(self) -> Found:
         names = self.fields.names
         offered = np.array([place for place, name in enumerate(names) if name not in self.gone], dtype=np.int64)
         if not offered.size:
             raise ConfigError(
-                f"A selection must leave a feature: all {len(names)} are missing, constant, unstable or leak suspects. "
-                "Loosen select.psi or select.leak_auc, or look at the columns."
+                f"A selection must leave a feature: all {len(names)} are missing, constant, leak suspects or over the "
+                "budget. Loosen select.missing, select.leak_auc or select.budget, or look at the columns."
             )
         whole = Round(offered, self.ground.attributed(offered))
-        champions = self._champions(offered)
         judge = Judge(self.labels, self.newest, whole.found.margins, self.compare)
-        rounds = eliminated(
+        points = [judge.point(whole, self._basket(offered))]
+        tried = self._calmed(judge, points)
+        rounds = self._eliminated(judge, points)
+        afforded = cheapest(points, self.wanted.budget.holds)
+        chosen = afforded or cheapest(points) or points[0]
+        calls = self._calls_dropped(judge, chosen)
+        taken = [point for point in calls if point.proven]
+        chosen = taken[-1] if taken else chosen
+        shares = self._kept_share(rounds[0].columns, int(chosen.round.columns.size))
+        fates = tuple(self._fate(place, chosen, [whole, *rounds], taken, shares) for place in range(len(names)))
+        told = _TREES if self.standing is None else self.standing.told()
+        return Found(self.fields, chosen, (*points, *tried, *calls), fates, int(self.labels.size), told)
+
+    def _basket(self, columns: Columns) -> Basket:
+        return self.prices.basket(self.fields.names[column] for column in columns)
+
+    def _calmed(self, judge: Judge, points: list[Point]) -> list[Point]:
+        """Give up the features that are not stable, in `points`, where the set without them is within its margins.
+
+        Returns the point of a set that is not: it stands on the curve, and the features stay on offer.
+        """
+        names = self.fields.names
+        columns = points[0].round.columns
+        calm = np.array([column for column in columns.tolist() if names[column] not in self.moving], dtype=np.int64)
+        if not calm.size or calm.size == columns.size:
+            return []
+        point = judge.point(Round(calm, self.ground.attributed(calm)), self._basket(calm), dropped="unstable features")
+        if not point.within:
+            return [point]
+        points.append(point)
+        self.gone |= {name: ("unstable", said) for name, said in self.moving.items() if name not in self.gone}
+        return []
+
+    def _eliminated(self, judge: Judge, points: list[Point]) -> list[Round]:
+        """Return the rounds of elimination among the champions of the last point, and add a point for each."""
+        champions = self._champions(points[-1].round.columns)
+        first = len(points) - 1
+
+        def lost(round_: Round) -> bool:
+            points.append(judge.point(round_, self._basket(round_.columns)))
+            return hopeless(points[first:])
+
+        return eliminated(
             self.ground,
             champions,
             share=self.wanted.share,
             least=min(max(self.wanted.least, len(self.fixed)), champions.size),
+            hopeless=lost,
             progress=self.progress,
         )
-        points = [judge.point(round_, self._basket(round_.columns)) for round_ in (whole, *rounds)]
-        chosen = cheapest(points) or points[0]
-        calls = self._calls_dropped(judge, chosen)
-        chosen = calls[-1] if calls else chosen
-        shares = kept_share(
-            self.ground,
-            champions,
-            count=int(chosen.round.columns.size),
-            repeats=self.wanted.repeats,
-            progress=self.progress,
-        )
-        fates = tuple(self._fate(place, chosen, [whole, *rounds], calls, shares) for place in range(len(names)))
-        return Found(self.fields, chosen, (*points, *calls), fates, int(self.labels.size))
 
-    def _basket(self, columns: Columns) -> Basket:
-        return self.prices.basket(self.fields.names[column] for column in columns)
+    def _kept_share(self, columns: Columns, count: int) -> dict[int, float]:
+        if self.standing is None:
+            return kept_share(self.ground, columns, count=count, repeats=self.wanted.repeats, progress=self.progress)
+        return self.standing.kept_share(
+            columns, fixed=self.ground.fixed, count=count, repeats=self.wanted.repeats, seed=self.seed
+        )
 
     def _champions(self, offered: Columns) -> Columns:
         """Return the columns that speak for their cluster: fixed ones, else that of the highest information value."""
@@ -131,7 +180,10 @@ class _Search:
         return spokesmen
 
     def _calls_dropped(self, judge: Judge, start: Point) -> list[Point]:
-        """Return the points that give up one look-up after the other, the dearest first, as far as they are proven."""
+        """Return the points that give up one look-up after the other, the dearest first; a proven one is gone on from.
+
+        Those that are not proven stand on the curve: they say what a look-up is worth.
+        """
         points: list[Point] = []
         current = start
         calls = self.prices.calls(self.fields.names[column] for column in start.round.columns)
@@ -140,10 +192,10 @@ class _Search:
                 advance(1)
                 left = self._without(current.round.columns, held)
                 if self.fixed.isdisjoint(held) and left.size:
-                    point = judge.point(Round(left, self.ground.attributed(left)), self._basket(left), dropped=call)
-                    if point.proven:
-                        points.append(point)
-                        current = point
+                    points.append(
+                        judge.point(Round(left, self.ground.attributed(left)), self._basket(left), dropped=call)
+                    )
+                    current = points[-1] if points[-1].proven else current
         return points
 
     def _without(self, columns: Columns, names: tuple[str, ...]) -> Columns:
@@ -178,43 +230,11 @@ class _Search:
     def _verdict(self, place: int, chosen: Point, calls: Sequence[Point], shap: float | None) -> tuple[str, str]:
         name = self.fields.names[place]
         if place in chosen.round.columns:
-            return ("fixed", "the recipe keeps it") if name in self.fixed else ("kept", "the ranking needs it")
+            said = f"; {self.moving[name]}" if name in self.moving else ""
+            return ("fixed", "the recipe keeps it") if name in self.fixed else ("kept", f"the ranking needs it{said}")
         if name in self.gone:
             return self.gone[name]
         call = self.prices.look_up(name)
         if any(point.dropped == call for point in calls):
             return "dear", f"the ranking is not inferior without the look-up '{call}'"
         return "low_shap", f"it moves the score least (mean |SHAP| {shap or 0.0:.4f})"
-
-
-def _thinned(rows: Dataset, most: int, seed: int) -> Dataset:
-    """Return at most this many rows in their order: all bads that fit into half of them, goods drawn at random."""
-    if rows.rows <= most:
-        return rows
-    rng = generator(seed, "select", "rows")
-    bads, goods = (rng.permutation(np.flatnonzero(rows.labels == value)) for value in (1, 0))
-    bads = bads[: max(most // 2, most - goods.size)]
-    return rows.take(np.sort(np.concatenate([bads, goods[: most - bads.size]])))
-
-
-def _newest(rows: Dataset, share: float) -> npt.NDArray[np.bool_]:
-    """Return a mask of the newest rows; none without a decision time."""
-    mask = np.zeros(rows.rows, dtype=np.bool_)
-    if rows.schema.time is not None and share > 0:
-        order = rows.frame[rows.schema.time].arg_sort().to_numpy()
-        mask[order[rows.rows - int(share * rows.rows) :]] = True
-    return mask
-
-
-def _folds(labels: npt.NDArray[np.float32], newest: npt.NDArray[np.bool_], *, count: int, seed: int) -> list[Fold]:
-    """Return folds of the older rows, and one more that holds out the newest where there are any."""
-    older = np.flatnonzero(~newest)
-    inner = make_folds(labels[older], count, seed=seed, stratified=True)
-    folds = [Fold(older[fold.rest], older[fold.held]) for fold in inner]
-    return [*folds, Fold(older, np.flatnonzero(newest))] if newest.any() else folds
-
-
-def _balanced(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return weights that make bads count as much as goods together, with a mean of one."""
-    share = float(labels.mean())
-    return np.where(labels == 1, 0.5 / share, 0.5 / (1.0 - share)).astype(np.float32)

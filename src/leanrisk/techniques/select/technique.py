@@ -22,6 +22,8 @@ class Select(Criteria):
     def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
         """Return the candidate with fewer features and the incumbent's kind of model refitted on them.
 
+        That holds for a network, too, whose own Shapley values then rank the features: a lesson after it is taught on
+        what is left.
         The audit funnel and the curve of KS against cost stand in its `details`. Raises `ConfigError` for a regression,
         for a fixed feature that is none, where all are fixed, or where no set fits the budget; `ModelError` for rows of
         too few outcomes.
@@ -33,7 +35,7 @@ class Select(Criteria):
             )
         prices = Prices.of(bench.train.schema)
         self._check(candidate, prices)
-        found = search(bench.train.keeping(candidate.features), self, prices, bench)
+        found = search(bench.train.keeping(candidate.features), self, prices, bench, model=candidate.model)
         kept = self._affordable(found, prices)
         return replace(
             candidate,
@@ -52,7 +54,7 @@ class Select(Criteria):
                 f"There must be something to select from: all {len(candidate.features)} features are fixed by "
                 "select.keep. Take some out of it, or leave the step out."
             )
-        if not self.budget.holds(prices, self.keep):
+        if not self.budget.holds(prices.basket(self.keep)):
             raise ConfigError(
                 f"What is fixed must fit the budget: {', '.join(self.keep)} cost {prices.basket(self.keep)}, the "
                 f"budget is {self.budget}. Raise the budget, or free one of them."
@@ -60,7 +62,7 @@ class Select(Criteria):
 
     def _affordable(self, found: Found, prices: Prices) -> tuple[str, ...]:
         kept = found.names(found.chosen)
-        if self.budget.holds(prices, kept):
+        if self.budget.holds(found.chosen.basket):
             return kept
         raise ConfigError(
             f"A set must be within the budget and not inferior: the cheapest that is not inferior costs "
@@ -73,6 +75,7 @@ class Select(Criteria):
             "offered": len(found.fates),
             "kept": len(kept),
             "rows": found.rows,
+            "attribution": found.attribution,
             "funnel": [fate.to_dict() for fate in found.fates],
             "curve": [_marked(point, found.chosen) for point in found.points],
         }
