@@ -15,7 +15,8 @@ from leanrisk.core.schema import Column, Kind, Role
 from leanrisk.data.load import load
 from leanrisk.evaluate.delong import auc_interval
 from leanrisk.models.score_column import ScoreColumn
-from leanrisk.pipelines.contender import contender, log_odds, newest_slice
+from leanrisk.pipelines.contender import contender, log_odds
+from leanrisk.pipelines.newest_slice import newest_slice
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.registry.bundle import Bundle
 from tests.pipelines.tiny import LOANS, SEED, job_on, loan_data, loans, tiny_recipe

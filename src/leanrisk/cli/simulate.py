@@ -39,6 +39,9 @@ def sme(
         Path | None,
         typer.Option("--edges", metavar="DIR", help="Let risk run along owners and addresses; write the edges there."),
     ] = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Add the column 'purpose': a sentence that tells something of the risk.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a book of loans to small firms: eight years with a downturn, 4 to 6 % of them bad.
@@ -61,13 +64,21 @@ def sme(
         if edges is None
         else {table.name: _beside(schema_file, edges / f"{table.name}.parquet") for table in EDGES}
     )
-    schema = sme_schema(features=features, edge_files=named)
+    schema = sme_schema(features=features, text=text, edge_files=named)
     if schema_out is not None:
         # Asked before the book is made, since a large one takes minutes.
         writable_folder(schema_file.parent)
     if edges is not None:
         write_sme_edges(edges, rows=rows, seed=seed)
-    write_sme(output, rows=rows, features=features, seed=seed, network=edges is not None, progress=RichProgress())
+    write_sme(
+        output,
+        rows=rows,
+        features=features,
+        seed=seed,
+        network=edges is not None,
+        text=text,
+        progress=RichProgress(),
+    )
     write_text(schema_file, schema.to_toml())
     if as_json:
         print_json(

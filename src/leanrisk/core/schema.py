@@ -12,6 +12,7 @@ from typing import Any
 from leanrisk.core.config import configured, read_toml
 from leanrisk.core.errors import SchemaError
 from leanrisk.core.memory import PREFIX, Memory
+from leanrisk.core.text_fields import is_text_field
 
 Scalar = str | int | float | bool
 
@@ -29,7 +30,8 @@ class Kind(StrEnum):
 class Role(StrEnum):
     """What a column is for. Only `feature` columns ever reach a model.
 
-    A `memory` column is a fact that the schema's memory computes for each row: a feature once a technique takes it in.
+    A `memory` column is computed for each row (a fact that the schema's memory knows, a number read from a text): a
+    feature once a technique takes it in.
     """
 
     FEATURE = "feature"
@@ -160,7 +162,7 @@ class Schema:
         return tuple(column.name for column in self.columns if column.role is Role.FEATURE and column.kind in kinds)
 
     def keeping(self, features: Iterable[str]) -> Schema:
-        """Return the schema with these features alone: others are `ignored`, and facts of the memory are `memory`."""
+        """Return the schema with these features alone: others are `ignored`, and what is computed is `memory`."""
         kept = set(features)
         for name in kept:
             self[name]
@@ -170,7 +172,7 @@ class Schema:
                 return column
             if column.name in kept:
                 return replace(column, role=Role.FEATURE)
-            return replace(column, role=Role.MEMORY if is_fact(column.name) else Role.IGNORED)
+            return replace(column, role=Role.MEMORY if is_computed(column.name) else Role.IGNORED)
 
         return replace(self, columns=tuple(seen(column) for column in self.columns))
 
@@ -181,8 +183,14 @@ class Schema:
 
     @property
     def raw(self) -> Schema:
-        """The schema of the table as it comes, without the columns that the memory computes."""
-        return replace(self, columns=tuple(column for column in self.columns if not is_fact(column.name)))
+        """The schema of the table as it comes, without the columns that are computed."""
+        return replace(self, columns=tuple(column for column in self.columns if not is_computed(column.name)))
+
+    @property
+    def forgetful(self) -> Schema:
+        """The schema without its memory and the columns that the memory computes."""
+        kept = tuple(column for column in self.columns if not is_fact(column.name))
+        return replace(self, columns=kept, memory=None)
 
     def with_column(self, column: Column) -> Schema:
         """Return the schema with `column` in place of the one of that name, or appended."""
@@ -234,6 +242,11 @@ class Schema:
 def is_fact(name: str) -> bool:
     """Return whether a column of this name is computed by a memory and not read from a table."""
     return name.startswith(PREFIX)
+
+
+def is_computed(name: str) -> bool:
+    """Return whether a column of this name is computed, by a memory or by a text model, and not read from a table."""
+    return is_fact(name) or is_text_field(name)
 
 
 def _toml_rows(key: str, rows: list[dict[str, Any]]) -> list[str]:

@@ -86,7 +86,11 @@ def _model_faults(values: pl.Series, column: Column, schema: Schema, labelled: b
         yield from _numeric_faults(values, column)
     elif column.kind is Kind.DATE:
         yield from _date_faults(values, column)
-    elif values.dtype.is_nested() or values.dtype in (pl.Binary, pl.Object):
+    elif (
+        values.dtype.is_nested()
+        or values.dtype in (pl.Binary, pl.Object)
+        or (column.kind is Kind.TEXT and values.dtype not in (pl.String, pl.Categorical, pl.Enum))
+    ):
         yield _retyped(values, column, f"holds {values.dtype}")
 
 

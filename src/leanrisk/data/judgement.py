@@ -175,8 +175,9 @@ def _keys(evidence: ColumnEvidence) -> Iterator[Verdict]:
         fault = Fault("column-entity", what, f"It is ignored as a feature and noted as an entity.{party}", name)
         yield Verdict(Role.IGNORED, fault, entity)
     elif evidence.kind is Kind.TEXT:
-        what = "it holds free text, which the tabular models do not read."
-        yield _ignored("column-text", what, "It is ignored; the role 'feature' keeps it for text models.", name)
+        what = "it holds free text, which a model of its own must read."
+        way_out = "Kept as a feature of the kind 'text': the step 'text' of a recipe reads it, nothing else does."
+        yield Verdict(Role.FEATURE, Fault("column-text", what, way_out, name))
     elif evidence.kind is Kind.CATEGORY and roles.too_many_levels(column):
         what = f"{evidence.distinct:,} levels in {column.len():,} rows are too many to learn one by one."
         way_out = "It is ignored and noted as an entity; group the levels, or set the role 'feature'."

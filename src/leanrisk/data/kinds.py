@@ -13,6 +13,10 @@ _CODE_WORDS = frozenset({"naics", "sic", "nace", "zip", "postcode", "postal", "c
 _TEXT_WORDS = 4.0
 """Mean words per value from which a column reads as prose."""
 _TEXT_DISTINCT = 0.2
+_LONG_WORDS, _LONG_DISTINCT = 6.0, 0.02
+"""Longer values read as prose where fewer of them differ: remarks repeat themselves, names do not run so long."""
+_WORD = r"\p{Han}{1,2}|[^\s\p{Han}]+"
+"""A word: what stands between blanks, or two Chinese characters, which write none."""
 
 
 def name_words(name: str) -> tuple[str, ...]:
@@ -63,7 +67,8 @@ def kind_of(column: pl.Series) -> Kind:
 
 def _prose(column: pl.Series) -> bool:
     known = column.drop_nulls()
-    if known.len() == 0 or known.n_unique() < _TEXT_DISTINCT * known.len():
+    distinct = known.n_unique() / max(1, known.len())
+    if distinct < _LONG_DISTINCT:
         return False
-    words = known.head(2000).str.count_matches(r"\S+").mean()
-    return isinstance(words, float) and words >= _TEXT_WORDS
+    words = known.head(2000).str.count_matches(_WORD).mean()
+    return isinstance(words, float) and words >= (_TEXT_WORDS if distinct >= _TEXT_DISTINCT else _LONG_WORDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import local
 from typing import Any, Protocol
 
@@ -16,7 +17,26 @@ from leanrisk.models.onnx_session import GraphSession
 
 Record = Mapping[str, Any]
 Facts = Callable[[Record], npt.NDArray[np.float32]]
-"""From a record to what a memory knew before its decision, in the order of the memory's names."""
+"""From a record to numbers that are computed for it: what a memory knew, what a text model reads."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Numbers that come beside a record: what they are, in words, their `names`, and who is asked for them."""
+
+    what: str
+    names: Sequence[str]
+    ask: Facts
+
+
+def beside_each(parts: Sequence[Beside]) -> tuple[Sequence[str], Facts | None]:
+    """Return the names of all parts' numbers and the one function that gives them; None where there is no part."""
+    if len(parts) <= 1:
+        return (parts[0].names, parts[0].ask) if parts else ((), None)
+    asked = [part.ask for part in parts]
+    return [name for part in parts for name in part.names], lambda record: np.concatenate(
+        [ask(record) for ask in asked]
+    )
 
 
 class Writer(Protocol):
@@ -54,8 +74,8 @@ class RecordScorer:
         self._write, self._infinite = self.writer.write, self.writer.infinite
         self._own = local()
 
-    def remembering(self, names: Sequence[str], facts: Facts) -> RecordScorer:
-        """Return the same scorer with a memory's facts beside each record, looked up in the same pass."""
+    def told(self, names: Sequence[str], facts: Facts) -> RecordScorer:
+        """Return the same scorer with these numbers beside each record, computed in the same pass."""
         return RecordScorer(self.session, self._writing, names, facts)
 
     def __call__(self, record: Record) -> float:

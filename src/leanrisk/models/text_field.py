@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +38,17 @@ def text_field(
     labels: npt.NDArray[np.floating],
     *,
     folds: int = 5,
+    teacher: Path | str | None = None,
     config: TextConfig | None = None,
     seed: int = 0,
     progress: Progress = _SILENT,
 ) -> TextField:
     """Return the field made of training rows alone: split by time first, or later outcomes tell of earlier rows.
 
-    `labels`: (rows,), 1 = bad, 0 = good, NaN = unknown; a row without an outcome is answered by the model of all the
-    others. Raises `ConfigError` for other labels and fewer than two folds, `ModelError` for too few of either outcome.
+    `teacher`: a local Hugging Face folder, taught anew for each fold, so that it never saw the rows that it is asked
+    for; None: the outcomes alone teach. `labels`: (rows,), 1 = bad, 0 = good, NaN = unknown; a row without an outcome
+    is answered by the model of all the others. Raises `ConfigError` for other labels and fewer than two folds,
+    `ModelError` for too few of either outcome.
     """
     texts, known = list(texts), np.flatnonzero(~np.isnan(labels))
     if len(texts) != len(labels):
@@ -61,6 +65,7 @@ def text_field(
         return distill_text(
             [texts[row] for row in chosen],
             [int(labels[row]) for row in chosen],
+            teacher=teacher,
             config=config,
             seed=derived_seed(seed, "text-field", name),
         )

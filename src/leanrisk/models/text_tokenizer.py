@@ -113,6 +113,11 @@ class TextTokenizer:
         """Number of tokens that it knows."""
         return int(self._inner.get_vocab_size())
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The tokens that it knows, sorted; letters folded."""
+        return tuple(sorted(self._inner.get_vocab()))
+
     def read(self, texts: Sequence[Text]) -> TextReading:
         """Return the texts as numbers; raises `DataError` for a value that is neither a text nor missing.
 

@@ -21,6 +21,7 @@ from leanrisk.models.onnx_session import GraphSession
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.pipelines.replay import REPLAY
 from leanrisk.registry.bundle import TRAINING, Bundle, write_bundle
+from leanrisk.registry.manifest import TEXT
 from leanrisk.registry.shelf import BASE, BASE_FACT, Shelf, checked_name, is_shelf
 from leanrisk.techniques.lean_model import ADAPTER, LeanModel
 
@@ -142,6 +143,7 @@ def _ground(source: Source, folder: Path) -> Bundle:
         card={"features": list(model.features), "taught": model.facts, "calibration": "that of the first adapter"},
         facts=facts,
         training=plain.save,
+        texts=source.bundle.texts,
     )
 
 
@@ -173,6 +175,7 @@ def _written(shelf: Shelf, name: str, source: Source, ground: Bundle, graph: byt
             },
         },
         training=keep,
+        texts=source.bundle.texts,
     )
 
 
@@ -203,6 +206,12 @@ def _same_reading(bundle: Bundle, ground: Bundle) -> None:
     if bundle.schema != ground.schema:
         columns = ({column.name: column for column in schema.columns} for schema in (bundle.schema, ground.schema))
         _refuse("schema", bundle, _other(*columns))
+    read, ours = (
+        {name: sum_ for name, sum_ in each.manifest.files.items() if name.startswith(f"{TEXT}/")}
+        for each in (bundle, ground)
+    )
+    if read != ours:
+        _refuse("text models", bundle, _other(read, ours))
 
 
 def _entries(fields: Mapping[str, Any]) -> dict[str, Any]:

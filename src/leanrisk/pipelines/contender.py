@@ -17,7 +17,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import DataError, Fault
 from leanrisk.core.measurement import Cost
 from leanrisk.core.schema import Kind
-from leanrisk.core.seeding import derived_seed, generator
+from leanrisk.core.seeding import derived_seed
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.folds import make_folds
 from leanrisk.models.gbdt import load_gbdt
@@ -260,18 +260,3 @@ def log_odds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Return the log-odds of probabilities, float32; held within 1e-6 of 0 and 1, so that none is infinite."""
     held = np.clip(probability, _EDGE, 1 - _EDGE)
     return np.asarray(np.log(held / (1 - held)), dtype=np.float32)
-
-
-def newest_slice(train: Dataset, share: float, *, seed: int) -> tuple[Dataset, Dataset]:
-    """Return (older rows, newest rows): the newest `share` by decision time, random without one.
-
-    Equal times are cut at random: where a year is all that is known, the newest one may be most of the rows.
-    """
-    drawn = generator(seed, "newest").permutation(train.rows)
-    times = (
-        np.zeros(train.rows) if train.schema.time is None else train.frame[train.schema.time].rank("dense").to_numpy()
-    )
-    order = np.lexsort((drawn, times))
-    newest = np.zeros(train.rows, dtype=np.bool_)
-    newest[order[train.rows - round(share * train.rows) :]] = True
-    return train.where(~newest), train.where(newest)

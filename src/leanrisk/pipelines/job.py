@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import ConfigError
+from leanrisk.core.errors import ConfigError, ModelError, SchemaError
 from leanrisk.core.files import writable_folder
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.schema import Column, Kind, Role, Schema, is_fact
+from leanrisk.core.schema import Column, Kind, Role, Schema, is_computed
+from leanrisk.core.text_fields import PREFIX, is_text_field
 from leanrisk.core.version import __version__
 from leanrisk.cost.ledger import Ledger
 from leanrisk.data.split import Split, split
@@ -23,13 +24,16 @@ from leanrisk.graph.edges import Edges
 from leanrisk.graph.events import Events, events_of
 from leanrisk.graph.recall import edges_with, recalled, remembered
 from leanrisk.graph.store import MemoryStore
+from leanrisk.models.text_columns import TextColumns
 from leanrisk.pipelines.checkpoint import Checkpoint
+from leanrisk.pipelines.newest_slice import newest_slice
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.registry.bundle import check_replaceable
 
 _SILENT = Silent()
 
 MEMORY = "memory: facts of the rows"
+_ROW = "..row"
 BUNDLE = "bundle"
 """Folder of the deployed model inside a run's folder."""
 
@@ -49,6 +53,8 @@ class Job:
     progress: Progress = _SILENT
     events: Events | None = None
     edges: Mapping[str, Edges] = field(default_factory=dict)
+    texts: TextColumns | None = None
+    unread: str = ""
 
     @cached_property
     def memory(self) -> MemoryStore:
@@ -89,6 +95,7 @@ class Job:
                 )
             dataset = replace(dataset, schema=with_scores(dataset.schema, scores))
         dataset = replace(dataset, schema=_without(dataset.schema, recipe.teacher.columns))
+        _check_names(dataset.schema)
         parts = split(dataset, recipe.split, seed=seed)
         folder = Path(out)
         check_replaceable(folder / BUNDLE)
@@ -107,8 +114,10 @@ class Job:
         checkpoint = Checkpoint(folder / "work", identity, resume=resume)
         ledger = Ledger(checkpoint.folder / "ledger.jsonl")
         job = cls(recipe, dataset, parts, digest, folder, seed, ledger, checkpoint, progress)
-        wanted = any(step.technique == "memory" for step in recipe.steps)
-        return job._remembering() if wanted and dataset.schema.memory is not None else job
+        wanted = {step.technique for step in recipe.steps}
+        if "memory" in wanted and dataset.schema.memory is not None:
+            job = job._remembering()
+        return job._reading() if "text" in wanted else job
 
     def _remembering(self) -> Job:
         """Return the job whose rows carry the facts of their memory, each as known at its own decision."""
@@ -119,6 +128,36 @@ class Job:
             advance(1)
         parts = split(dataset, self.recipe.split, seed=self.seed)
         return replace(self, dataset=dataset, parts=parts, events=events, edges=edges)
+
+    def _reading(self) -> Job:
+        """Return the job whose rows carry the numbers read from their texts: out of fold where a row taught.
+
+        The older training rows teach, and no other. Where they cannot, the job says why in `unread`: its step is
+        dropped for that reason.
+        """
+        from leanrisk.pipelines.reading import read_texts, told
+
+        settings = next(step.settings for step in self.recipe.steps if step.technique == "text")
+        indexed = replace(self.dataset, frame=self.dataset.frame.with_row_index(_ROW))
+        train = split(indexed, self.recipe.split, seed=self.seed).train
+        older = newest_slice(train, self.recipe.refresh.slice, seed=self.seed)[0]
+        try:
+            read = read_texts(
+                older, settings, checkpoint=self.checkpoint, ledger=self.ledger, seed=self.seed, progress=self.progress
+            )
+        except ModelError as error:
+            return replace(self, unread=str(error))
+        dataset = told(self.dataset, read, older.frame[_ROW].to_numpy())
+        return replace(self, dataset=dataset, parts=split(dataset, self.recipe.split, seed=self.seed), texts=read.texts)
+
+
+def _check_names(schema: Schema) -> None:
+    taken = [name for name in schema.by_name if is_text_field(name)]
+    if taken:
+        raise SchemaError(
+            f"A name that begins with '{PREFIX}' is that of a number read from a text: the table has a column "
+            f"'{taken[0]}'. Rename it."
+        )
 
 
 def with_scores(schema: Schema, name: str) -> Schema:
@@ -147,9 +186,9 @@ def _without(schema: Schema, columns: tuple[str, ...]) -> Schema:
 def digest_of(frame: pl.DataFrame) -> str:
     """Return the SHA-256 over the table's column names and values, 64 hex digits; row order counts.
 
-    Facts of a memory are no part of the table.
+    What is computed (facts of a memory, numbers read from texts) is no part of the table.
     """
-    frame = frame.select(name for name in frame.columns if not is_fact(name))
+    frame = frame.select(name for name in frame.columns if not is_computed(name))
     digest = hashlib.sha256("\0".join(f"{name}:{dtype}" for name, dtype in frame.schema.items()).encode())
     digest.update(np.ascontiguousarray(frame.hash_rows(seed=0).to_numpy()).tobytes())
     return digest.hexdigest()

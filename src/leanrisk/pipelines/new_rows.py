@@ -14,7 +14,7 @@ import polars as pl
 
 from leanrisk.core.dataset import Dataset, conform
 from leanrisk.core.errors import BundleError, DataError, Fault
-from leanrisk.core.schema import is_fact
+from leanrisk.core.schema import is_computed
 from leanrisk.core.seeding import generator
 from leanrisk.data.contract import check
 from leanrisk.data.load import load
@@ -78,10 +78,12 @@ def new_dataset(champion: Bundle, source: Any) -> Dataset:
 
 
 def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Dataset, Dataset | None, Events | None]:
-    """Return the rows with the facts of the champion's memory, and all that it remembers with them.
+    """Return the rows with the numbers of the champion's texts and the facts of its memory, and all that it remembers.
 
-    Each row is told only what was known before its own decision. Without a memory the rows come back as they are.
+    Each row is told only what was known before its own decision. Older rows that are brought along are read by the
+    champion's text models, which may have learned from them; those that the bundle keeps have out-of-fold numbers.
     """
+    new, older = _read(champion, new), None if older is None else _read(champion, older)
     store = champion.memory
     if store is None:
         return new, older, None
@@ -93,6 +95,13 @@ def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Da
         return replace(recalled(rows, history=history, edges=store.edges), schema=champion.schema)
 
     return told(new), None if older is None else told(older), history
+
+
+def _read(champion: Bundle, rows: Dataset) -> Dataset:
+    if not champion.texts.models:
+        return rows
+    schema = champion.schema if champion.memory is None else rows.schema
+    return replace(rows, frame=champion.texts.beside(rows.frame), schema=schema)
 
 
 def new_rows(
@@ -140,8 +149,8 @@ def taught_digest(dataset: Dataset) -> str:
 
     Features are compared as models read them, since a CSV file has other dtypes than a Parquet file of the same rows.
     """
-    # What a memory knew of a row depends on what it had heard by then, and not on the row.
-    names = sorted(name for name in dataset.features if not is_fact(name))
+    # What is computed for a row depends on what its memory had heard by then and who read its texts, not on the row.
+    names = sorted(name for name in dataset.features if not is_computed(name))
     columns = [_plain(values) for values in conform(dataset.frame, dataset.schema).select(names)]
     columns.append(pl.Series("", dataset.labels).fill_nan(None))
     rows = np.sort(pl.DataFrame(columns).hash_rows(seed=0).to_numpy())

@@ -41,7 +41,8 @@ def pack(
     model = candidate.model
     if not isinstance(model, GraphModel):
         raise ModelError(f"A bundle holds a lean model: this candidate's is of kind '{model.kind}'. Shrink it first.")
-    taught, whole = (rows.keeping(candidate.features) for rows in (taught, job.dataset))
+    seen = (*candidate.features, *candidate.reading.columns)
+    taught, whole = (rows.keeping(seen) for rows in (taught, job.dataset))
     facts = {
         "leanrisk": __version__,
         "scenario": job.recipe.name,
@@ -68,10 +69,11 @@ def pack(
         folder,
         graph=model.graph,
         encoder=model.scoring_encoder,
-        schema=job.dataset.schema.keeping(candidate.features),
+        schema=job.dataset.schema.keeping(seen),
         reference=reference_rows(model.encoder, seed=job.seed),
         card={"features": list(model.features), "taught": model.facts, "psi_train_valid": stability, **card},
         facts=facts,
         training=training,
         memory=candidate.memory,
+        texts=candidate.reading,
     )

@@ -20,7 +20,8 @@ from leanrisk.techniques.reteach import Reteach
 class SimulatedData:
     """The embedded default: a simulated book of this many rows.
 
-    `book`: "sme" (loans, with as many `features`), "card" (payments) or "aml" (transfers). `accounts` counts the
+    `book`: "sme" (loans, with as many `features`, and with `text` a sentence on the purpose of each), "card" (payments)
+    or "aml" (transfers). `accounts` counts the
     customers of a card book or the accounts of an aml book, and `share` is the share of bads in either; 0 takes what
     the simulator takes by itself.
     """
@@ -30,6 +31,7 @@ class SimulatedData:
     features: int = 217
     accounts: int = 0
     share: float = 0.0
+    text: bool = False
 
     def __post_init__(self) -> None:
         if self.book not in ("sme", "card", "aml"):
@@ -40,6 +42,8 @@ class SimulatedData:
             raise ConfigError("data.accounts and data.share must not be negative: 0 leaves them to the simulator.")
         if self.book == "sme" and (self.accounts or self.share):
             raise ConfigError("data.accounts and data.share are for the books card and aml. Leave them out for sme.")
+        if self.book != "sme" and self.text:
+            raise ConfigError(f"data.text is for the book sme: the book is {self.book!r}. Leave it out.")
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,11 @@ class Recipe:
         labels = [step.label for step in self.steps]
         if len(set(labels)) < len(labels):
             raise ConfigError(f"Steps need labels of their own: {', '.join(labels)} repeats one. Set 'label'.")
+        readers = [step.label for step in self.steps if step.technique == "text"]
+        if len(readers) > 1:
+            raise ConfigError(
+                f"A recipe has one step 'text': {', '.join(readers)} are several. Name all columns in one."
+            )
         for place, step in enumerate(self.steps):
             if step.unless and step.unless not in labels[:place]:
                 raise ConfigError(

@@ -237,6 +237,7 @@ class _Round:
             facts={**past, **facts},
             training=training,
             memory=self._memory(),
+            texts=self.champion.texts,
         )
 
     def _memory(self) -> MemoryStore | None:

@@ -16,6 +16,7 @@ from leanrisk.pipelines.final import Final
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.machine import machine_facts
 from leanrisk.pipelines.newest_round import PHASE, Refreshed
+from leanrisk.pipelines.reading import PHASE as TEXT
 from leanrisk.pipelines.shrink import TEACHER, Shrunk
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.graph_model import GraphModel
@@ -33,7 +34,7 @@ def run_result(
     name: str,
 ) -> dict[str, Any]:
     """Return the content of result.json; every value is plain JSON."""
-    shrink_cost = job.ledger.cost(TEACHER, *(f"shrink: {step.label}" for step in job.recipe.steps))
+    shrink_cost = job.ledger.cost(TEACHER, TEXT, *(f"shrink: {step.label}" for step in job.recipe.steps))
     lean = end.candidate
     # Where the incumbent stays, no later round is a lean one.
     cheap = refreshed.round_cost if isinstance(lean.model, GraphModel) else None
@@ -45,7 +46,11 @@ def run_result(
         "machine": machine_facts(),
         "data": _data(job, found, name),
         "incumbent": _incumbent(beaten, found),
-        "lean": {**_lean(lean.model, lean.precision, found, cheap, shrink_cost), "memory": _memory(lean)},
+        "lean": {
+            **_lean(lean.model, lean.precision, found, cheap, shrink_cost),
+            "memory": _memory(lean),
+            "text": _text(lean),
+        },
         "reference": {"slim": found.slim},
         "differences": {metric: asdict(value) for metric, value in found.differences.items()},
         "alerts": _alerts(job),
@@ -112,6 +117,17 @@ def _memory(lean: Candidate) -> dict[str, int] | None:
         return None
     levels = sum(len(entity.levels) for entity in lean.memory.config.entities)
     return {"facts": len(lean.facts), "levels": levels, "events": lean.memory.history.rows}
+
+
+def _text(lean: Candidate) -> dict[str, Any] | None:
+    """Return what is told of each column of texts that the model reads; None where it reads none."""
+    if not lean.reading.models:
+        return None
+    kept = ("body", "parameters", "taught_by", "texts", "read")
+    return {
+        name: {"bytes": model.size_bytes, **{key: model.facts[key] for key in kept if key in model.facts}}
+        for name, model in lean.reading.models.items()
+    }
 
 
 def _measurement(found: Measurement) -> dict[str, Any]:

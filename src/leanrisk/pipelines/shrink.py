@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from leanrisk.core.dataset import Dataset
-from leanrisk.core.errors import LeanRiskError
+from leanrisk.core.errors import LeanRiskError, ModelError
 from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.schema import Kind, is_fact
+from leanrisk.core.schema import Kind
 from leanrisk.cost.ledger import Entry, Label
 from leanrisk.cost.rates import Quantity
 from leanrisk.evaluate.fidelity import fidelity
@@ -23,10 +23,11 @@ from leanrisk.evaluate.gates import GateResult, accepted, judge
 from leanrisk.models.gbdt import Gbdt, load_gbdt
 from leanrisk.models.incumbent import Incumbent
 from leanrisk.models.scorecard import Scorecard, load_scorecard
-from leanrisk.pipelines.contender import Contender, contender, newest_slice, reading_of
+from leanrisk.pipelines.contender import Contender, contender, reading_of
 from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, Job
 from leanrisk.pipelines.measure import measured
+from leanrisk.pipelines.newest_slice import newest_slice
 from leanrisk.pipelines.packing import pack
 from leanrisk.pipelines.publishing import replace_bundle
 from leanrisk.pipelines.recipe import Recipe, Step
@@ -42,7 +43,7 @@ _SILENT = Silent()
 Scores = npt.NDArray[np.float64]
 
 TEACHER, LABELS = "shrink: teacher", "labels"
-_MUST_GAIN = frozenset({"memory"})
+_MUST_GAIN = frozenset({"memory", "text"})
 """What makes a model dearer to feed stays only where a bound says that it is better, not where it does no harm."""
 
 
@@ -192,13 +193,18 @@ class _Fold:
         load = load_scorecard if self.beaten.model.kind == "scorecard" else load_gbdt
         model = load(place, reading_of(self.beaten.seeing(rows).encoder))
         memory = self.job.memory if step.technique == "memory" else self.candidate.memory
-        return replace(self.candidate, features=features, model=model, lineage=lineage, memory=memory)
+        texts = self.candidate.texts
+        if step.technique == "text" and self.job.texts is not None:
+            texts = self.job.texts.keeping(features)
+        return replace(self.candidate, features=features, model=model, lineage=lineage, memory=memory, texts=texts)
 
     def _tried(self, step: Step, key: str) -> dict[str, Any]:
         before = self._measure(self.candidate)
         try:
             bench, rival = self._prepared(step)
             with self.job.ledger.phase(f"shrink: {step.label}") as phase:
+                if step.technique == "text" and self.job.unread:
+                    raise ModelError(self.job.unread)
                 after = technique(step.technique, step.settings).apply(self.candidate, bench)
                 charge_gpu(phase, after)
         except LeanRiskError as error:
@@ -235,13 +241,15 @@ class _Fold:
         return judge(valid.labels, before, after, config=self.job.recipe.gates, seed=self.job.seed)
 
     def _gain(self, after: Candidate, results: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
-        """Return the verdict on what the facts alone bring: over the same kind of model that does not see them.
+        """Return the verdict on what this step's columns alone bring: over the same kind of model without them.
 
-        An incumbent that was brought along is beaten by new trees that know nothing more, too.
+        An incumbent that was brought along is beaten by new trees that know nothing more, too; and what an earlier
+        step brought is no gain of this one.
         """
-        if self.beaten.params is not None:
+        if self.beaten.params is not None and not self.candidate.computed:
             return results
-        rows = self.older.keeping(name for name in after.features if not is_fact(name))
+        brought = set(after.features) - set(self.candidate.features)
+        rows = self.older.keeping(name for name in after.features if name not in brought)
         blind = self.beaten.anew(rows).fitted(rows, seed=self.job.seed)
         valid = self.job.parts.valid.frame
         return self._judged(blind.predict(valid), after.model.predict(valid))
@@ -260,14 +268,15 @@ class _Fold:
             progress=self.job.progress,
             refit=lambda rows: self.beaten.seeing(rows).fitted(rows, seed=self.job.seed),
             memory=None if self.job.events is None else lambda: self.job.memory,
+            texts=self.job.texts,
             unlabelled=unlabelled_rows(self.job),
             compare=partial(judge, config=self.job.recipe.gates, seed=self.job.seed),
         )
         return bench, self._rival
 
     def _teacher(self) -> Teacher:
-        """Return the teacher of the rows that reads what the candidate's features show, facts of a memory included."""
-        seen = self.candidate.facts
+        """Return the teacher of the rows that reads what the candidate's features show, what is computed included."""
+        seen = self.candidate.computed
         if self._lesson is None or self._lesson[0] != seen:
             rows = self.older.keeping(self.candidate.features) if seen else self.older
             with self.job.ledger.phase(TEACHER):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -34,4 +36,5 @@ def _of_file(job: Job, path: str) -> Dataset:
             f"A memory knows only rows of the data: teacher.unlabelled names another file, '{path}'. Put its rows into "
             "the data with an empty outcome, and leave teacher.unlabelled out."
         )
-    return load(read_table(path), job.dataset.schema, labelled=False)
+    rows = load(read_table(path), job.dataset.schema, labelled=False)
+    return rows if job.texts is None else replace(rows, frame=job.texts.beside(rows.frame))

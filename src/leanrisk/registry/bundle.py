@@ -16,7 +16,8 @@ import polars as pl
 from leanrisk.core.errors import BundleError, LeanRiskError, OutputError
 from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
-from leanrisk.core.schema import Kind, Schema, is_fact
+from leanrisk.core.schema import Kind, Schema, is_computed
+from leanrisk.core.text_fields import is_text_field, text_column_of
 from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
 from leanrisk.features.days import decision_moment
@@ -26,8 +27,9 @@ from leanrisk.graph.present import Present
 from leanrisk.graph.recall import recalled
 from leanrisk.graph.store import MemoryStore
 from leanrisk.models.onnx_session import GraphSession
-from leanrisk.models.record_scorer import RecordScorer, no_number
-from leanrisk.registry.manifest import MEMORY, Manifest
+from leanrisk.models.record_scorer import Beside, RecordScorer, beside_each, no_number
+from leanrisk.models.text_columns import TextColumns
+from leanrisk.registry.manifest import MEMORY, TEXT, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST
 
 T = TypeVar("T")
@@ -62,8 +64,8 @@ class Bundle:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the columns that must be sent to score a row, those that name entities of the memory included."""
-        read = [name for name in self.encoder.columns if not is_fact(name)]
+        """Names of the columns that must be sent to score a row: what is read, texts and names of entities included."""
+        read = [*(name for name in self.encoder.columns if not is_computed(name)), *self._text_columns]
         if self.schema.memory is None:
             return tuple(read)
         return tuple(dict.fromkeys([*read, *self.schema.memory.columns, str(self.schema.time)]))
@@ -72,16 +74,20 @@ class Bundle:
     def size_bytes(self) -> int:
         """Bytes on disk of everything needed to score."""
         own = sum((self.folder / name).stat().st_size for name in (GRAPH, ENCODER, SCHEMA))
-        return own + sum(file.stat().st_size for file in (self.folder / MEMORY).rglob("*") if file.is_file())
+        parts = (file for part in (MEMORY, TEXT) for file in (self.folder / part).rglob("*"))
+        return own + sum(file.stat().st_size for file in parts if file.is_file())
 
     def score(self, table: Any, *, threads: int = 1) -> npt.NDArray[np.float32]:
         """Return the probability of bad (regression: the value) per row, float32 (rows,), whatever the threads.
 
         `table`: a polars, pandas or Arrow table, or a mapping of columns, with the raw columns by name; their order and
-        further columns do not matter. With a memory each row is told what was known before its own decision time.
-        Raises `DataError` with every missing or re-typed column at once.
+        further columns do not matter. With a memory each row is told what was known before its own decision time. A
+        text that cannot be read is missing (`read_texts` counts them). Raises `DataError` with every missing or
+        re-typed column at once.
         """
         rows = load(to_frame(table), self._scoring_schema, labelled=False)
+        if self._text_columns:
+            rows = replace(rows, frame=self.texts.beside(rows.frame))
         if self.memory is not None:
             self.memory.keep_up()
             rows = recalled(rows, history=self.memory.history, edges=self.memory.edges)
@@ -98,21 +104,38 @@ class Bundle:
         """
         return self.scorer(record)
 
+    def read_texts(self, table: Any) -> dict[str, dict[str, int]]:
+        """Return for each column of texts how many there are, and how many are empty, cut and foreign.
+
+        Empty and foreign texts are scored as missing, cut ones by their beginning. Raises as `score` does.
+        """
+        return self.texts.counts(load(to_frame(table), self._scoring_schema, labelled=False).frame)
+
     def facts_of(self, record: Mapping[str, Any]) -> dict[str, float]:
         """Return what the memory knew before the record's decision time, by the names of its facts; empty without one.
 
         Raises `DataError` for a record without a decision time.
         """
-        if self.memory is None or self.scorer.facts is None:
-            return {}
-        return dict(zip(self.memory.names, self.scorer.facts(record).tolist(), strict=True))
+        found = self._looked_up
+        return {} if found is None else dict(zip(found.names, found.ask(record).tolist(), strict=True))
 
     @cached_property
     def scorer(self) -> RecordScorer:
-        """What answers single records: encoding, the memory's look-up and the graph in one pass."""
+        """What answers single records: encoding, texts, the memory's look-up and the graph in one pass."""
+        names, told = beside_each(self.beside)
+        return RecordScorer(self.session, self.encoder.writer, names, told)
+
+    @cached_property
+    def beside(self) -> tuple[Beside, ...]:
+        """What is computed for a record beside its own fields: numbers read from texts, and facts of the memory."""
+        read = (Beside("read the texts", self.texts.names, self.texts.of_record),) if self._text_columns else ()
+        return read if self._looked_up is None else (*read, self._looked_up)
+
+    @cached_property
+    def _looked_up(self) -> Beside | None:
         memory = self.memory
         if memory is None:
-            return RecordScorer(self.session, self.encoder.writer)
+            return None
         name, names = str(self.schema.time), list(memory.names)
         moment = partial(decision_moment, name=name, counts=self.schema[name].kind is Kind.NUMERIC)
 
@@ -121,9 +144,7 @@ class Bundle:
             known = recalled(row, history=memory.history, edges=memory.edges).frame.select(names)
             return np.array(known.row(0), dtype=np.float32)
 
-        return RecordScorer(
-            self.session, self.encoder.writer, names, Present(memory, moment, past, entity_codes(self.schema))
-        )
+        return Beside("look the memory up", names, Present(memory, moment, past, entity_codes(self.schema)))
 
     @property
     def digest(self) -> str:
@@ -191,8 +212,20 @@ class Bundle:
         return store
 
     @cached_property
+    def texts(self) -> TextColumns:
+        """The models of its columns of texts, none where it reads no text; raises `BundleError` for a damaged one."""
+        try:
+            return TextColumns.load(self.folder / TEXT, self._text_columns)
+        except LeanRiskError as error:
+            raise BundleError(f"A bundle's text models must be whole: {error}") from error
+
+    @cached_property
+    def _text_columns(self) -> tuple[str, ...]:
+        return tuple(text_column_of(name) for name in self.encoder.fields.names if is_text_field(name))
+
+    @cached_property
     def _scoring_schema(self) -> Schema:
-        return self.schema.keeping(self.encoder.fields.names).raw
+        return self.schema.keeping([*self.encoder.fields.names, *self._text_columns]).raw
 
 
 def _part(file: Path, read: Callable[[Path], T]) -> T:
@@ -213,20 +246,21 @@ def write_bundle(
     facts: Mapping[str, Any],
     training: Callable[[Path], None] | None = None,
     memory: MemoryStore | None = None,
+    texts: TextColumns | None = None,
 ) -> Bundle:
     """Write a bundle to `folder` in one step and return it, loaded and checked against its own reference predictions.
 
     `reference`: a few rows whose predictions are stored, so that a host can prove that it computes the same; they must
-    not be real applicants (see `reference_rows`). `training` writes what a later refresh needs. A bundle that stood
-    there is replaced only when the new one is complete; raises `OutputError` where that is not possible, or where
-    something other than a bundle stands.
+    not be real applicants (see `reference_rows`). `training` writes what a later refresh needs; `texts` are the models
+    of the columns of texts that it reads. A bundle that stood there is replaced only when the new one is complete;
+    raises `OutputError` where that is not possible, or where something other than a bundle stands.
     """
     check_replaceable(folder)
     with replacing_folder(folder) as part:
         (part / GRAPH).write_bytes(graph)
         _write_encoder(part / ENCODER, encoder)
         # What could be remembered is of no use where nothing is.
-        kept = schema if memory is not None else replace(schema.raw, memory=None)
+        kept = schema if memory is not None else schema.forgetful
         write_text(part / SCHEMA, kept.to_toml())
         write_json(part / REFERENCE, _reference(graph, reference))
         write_json(part / CARD, dict(card))
@@ -235,6 +269,9 @@ def write_bundle(
         if memory is not None:
             memory.save(part / MEMORY)
             facts = {**facts, MEMORY: {"facts": len(memory.names), "identity": memory.identity}}
+        if texts is not None and texts.models:
+            texts.save(part / TEXT)
+            facts = {**facts, TEXT: {name: dict(model.facts) for name, model in texts.models.items()}}
         Manifest.of(part, facts).write(part)
         Bundle.load(part).check_reference()
     return Bundle.load(folder)

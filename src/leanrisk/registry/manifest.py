@@ -15,6 +15,8 @@ NAME = "manifest.json"
 FORMAT = 1
 MEMORY = "memory"
 """Folder of a bundle's memory and the fact that tells of it: it grows after the bundle is made, and checks itself."""
+TEXT = "text"
+"""Folder of the models of a bundle's columns of texts, one folder each, and the fact that tells of them."""
 
 
 @dataclass(frozen=True)

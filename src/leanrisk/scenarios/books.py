@@ -29,8 +29,8 @@ def simulated_book(asked: SimulatedData, *, seed: int) -> SimulatedBook:
 def _loans(asked: SimulatedData, seed: int) -> SimulatedBook:
     from leanrisk.data.simulate.sme import simulate_sme, sme_schema
 
-    frame = simulate_sme(rows=asked.rows, features=asked.features, seed=seed)
-    return SimulatedBook(frame, sme_schema(features=asked.features), "Simulated SME loan book")
+    frame = simulate_sme(rows=asked.rows, features=asked.features, seed=seed, text=asked.text)
+    return SimulatedBook(frame, sme_schema(features=asked.features, text=asked.text), "Simulated SME loan book")
 
 
 def _payments(asked: SimulatedData, seed: int) -> SimulatedBook:

@@ -22,11 +22,12 @@ from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
 from leanrisk.core.seeding import generator
 from leanrisk.registry.bundle import TRAINING, Bundle
-from leanrisk.registry.manifest import MEMORY
+from leanrisk.registry.manifest import MEMORY, TEXT
 
 _WARM_UP = 100
 _BATCH_ROWS = 20_000
 _MADE = 200
+_WORDS = 12
 _SILENT = Silent()
 
 Record = Mapping[str, Any]
@@ -76,16 +77,14 @@ def profile(
     """
     asked = list(records) or made_records(bundle)
     scorer, row = bundle.scorer, bundle.session.row()
-    facts = scorer.facts
-    told = [None if facts is None else facts(record) for record in asked]
+    told = [None if scorer.facts is None else scorer.facts(record) for record in asked]
     whole = list(zip(asked, told, strict=True))
     timed: list[tuple[str, Callable[[Any], object], Sequence[Any]]] = [
         ("whole decision", scorer, asked),
         ("encode the record", lambda pair: scorer.writer.write(pair[0], row.inputs, pair[1]), whole),
         ("graph, calibration inside", lambda _: row.answer(), asked),
     ]
-    if facts is not None:
-        timed.insert(1, ("look the memory up", facts, asked))
+    timed[1:1] = [(part.what, part.ask, asked) for part in bundle.beside]
     parts = []
     with progress.track("Profiling", total=len(timed) + 3) as advance:
         for name, call, each in timed:
@@ -115,6 +114,10 @@ def made_records(bundle: Bundle, count: int = _MADE) -> list[dict[str, Any]]:
         levels = field.levels or ("",)
         for record, place in zip(made, rng.integers(0, len(levels), count).tolist(), strict=True):
             record[field.name] = levels[place]
+    for column, model in bundle.texts.models.items():
+        pieces = [piece for piece in model.tokenizer.words if piece.isalpha()] or [""]
+        for record, places in zip(made, rng.integers(0, len(pieces), (count, _WORDS)), strict=True):
+            record[column] = " ".join(pieces[place] for place in places)
     time_name = bundle.schema.time
     if time_name is not None:
         now: Any = dt.datetime(2024, 6, 1)
@@ -174,12 +177,11 @@ def _batch(bundle: Bundle, asked: Sequence[Record]) -> Inputs:
 
 
 def _bytes(folder: Path) -> dict[str, int]:
-    """Return the bytes of each file that scoring needs; a memory's files count together."""
+    """Return the bytes of each file that scoring needs; those of its text models, and of its memory, count together."""
     found: dict[str, int] = {}
     for file in sorted(folder.rglob("*")):
         top = file.relative_to(folder).parts[0]
         if file.is_file() and top != TRAINING:
             found[top] = found.get(top, 0) + file.stat().st_size
-    return {name: size for name, size in found.items() if name != MEMORY} | (
-        {f"{MEMORY}/": found[MEMORY]} if MEMORY in found else {}
-    )
+    folders = {f"{name}/": found.pop(name) for name in (TEXT, MEMORY) if name in found}
+    return found | folders

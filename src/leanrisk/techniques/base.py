@@ -15,13 +15,15 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import LeanRiskError
 from leanrisk.core.measurement import Measurement
 from leanrisk.core.progress import Progress, Silent
-from leanrisk.core.schema import Kind, Schema, is_fact
+from leanrisk.core.schema import Kind, Schema, is_computed, is_fact
 from leanrisk.features.days import decision_moment
 from leanrisk.graph.store import MemoryStore
 from leanrisk.models.incumbent import RecordRoute
-from leanrisk.models.record_scorer import RecordScorer
+from leanrisk.models.record_scorer import Beside, RecordScorer, beside_each
+from leanrisk.models.text_columns import TextColumns
 
 _SILENT = Silent()
+_NO_TEXTS = TextColumns()
 
 Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
 """From raw rows to log-odds of bad (regression: values), float32 (rows,)."""
@@ -86,10 +88,10 @@ class Model(Protocol):
 class Candidate:
     """What would be deployed at this point of the recipe: an immutable value that each technique replaces.
 
-    `features` are the columns that the model may see, facts of a `memory` among them where there is one; `lineage`
-    names the techniques that made it, in order. `details`: what each of them found, as plain values for the report.
-    With an `objection` the technique itself says why the candidate before it should stay: the step is dropped for that
-    reason, whatever the gates say.
+    `features` are the columns that the model may see, facts of a `memory` and numbers that `texts` give among them
+    where there are such; `lineage` names the techniques that made it, in order. `details`: what each of them found, as
+    plain values for the report. With an `objection` the technique itself says why the candidate before it should stay:
+    the step is dropped for that reason, whatever the gates say.
     """
 
     features: tuple[str, ...]
@@ -97,6 +99,7 @@ class Candidate:
     precision: str = "fp32"
     lineage: tuple[str, ...] = ()
     memory: MemoryStore | None = None
+    texts: TextColumns = _NO_TEXTS
     details: Mapping[str, Any] = field(default_factory=dict)
     objection: str = ""
 
@@ -106,34 +109,55 @@ class Candidate:
         return tuple(name for name in self.features if is_fact(name))
 
     @property
+    def computed(self) -> tuple[str, ...]:
+        """Names of the features that are computed: facts of the memory, and numbers read from texts."""
+        return tuple(name for name in self.features if is_computed(name))
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that must be fetched to score a row: what the model reads, and what names entities."""
-        read = [name for name in self.model.features if not is_fact(name)]
-        return tuple(dict.fromkeys([*read, *(self.memory.config.columns if self.memory else ())]))
+        read = [name for name in self.model.features if not is_computed(name)]
+        entities = self.memory.config.columns if self.memory else ()
+        return tuple(dict.fromkeys([*read, *self.reading.columns, *entities]))
+
+    @property
+    def reading(self) -> TextColumns:
+        """The columns of texts whose numbers the model reads."""
+        return self.texts.keeping(self.model.features)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of everything needed to score, the memory's events and counters included."""
-        return self.model.size_bytes + (self.memory.size_bytes if self.memory else 0)
+        """Bytes of everything needed to score, the memory's events and counters and the text models included."""
+        return self.model.size_bytes + (self.memory.size_bytes if self.memory else 0) + self.reading.size_bytes
 
     def route(self, schema: Schema | None = None) -> RecordRoute | None:
         """Return the route that serves it, a record in and a probability out; None where there is none.
 
         With a memory each record's facts are looked up as of its own decision time, which `schema` names, in the pass
         that serves. A record that was decided before the memory's clock is refused (`MemoryStoreError`): it is answered
-        from the events themselves, which takes another route and far longer.
+        from the events themselves, which takes another route and far longer. Texts are read in that pass, too.
         """
-        answer, memory = self.model.usual(), self.memory
-        if answer is None or memory is None:
+        answer, reading = self.model.usual(), self.reading
+        if answer is None:
+            return None
+        parts = [Beside("read the texts", reading.names, reading.of_record)] if reading.models else []
+        if self.memory is not None:
+            parts.append(_looked_up(self.memory, schema))
+        names, told = beside_each(parts)
+        if told is None:
             return answer
-        if schema is None or schema.time is None:
-            raise LeanRiskError("A candidate with a memory is asked as of each decision: name its schema with a time.")
-        names, lookup = memory.names, memory.lookup
-        moment = partial(decision_moment, name=schema.time, counts=schema[schema.time].kind is Kind.NUMERIC)
         if isinstance(answer, RecordScorer):
-            return answer.remembering(names, lambda record: lookup(record, moment(record)))
+            return answer.told(names, told)
         ask = answer
-        return lambda record: ask({**record, **dict(zip(names, lookup(record, moment(record)).tolist(), strict=True))})
+        return lambda record: ask({**record, **dict(zip(names, told(record).tolist(), strict=True))})
+
+
+def _looked_up(memory: MemoryStore, schema: Schema | None) -> Beside:
+    if schema is None or schema.time is None:
+        raise LeanRiskError("A candidate with a memory is asked as of each decision: name its schema with a time.")
+    lookup = memory.lookup
+    moment = partial(decision_moment, name=schema.time, counts=schema[schema.time].kind is Kind.NUMERIC)
+    return Beside("look the memory up", memory.names, lambda record: lookup(record, moment(record)))
 
 
 @dataclass(frozen=True)
@@ -155,9 +179,10 @@ class Bench:
 
     `measure` gives quality (on validation) and cost of a candidate with the very scorer that serves; techniques are
     measured through it, since they may not import the layers that know how. `refit` fits the incumbent anew, with its
-    fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from; `compare`
-    says what the recipe's gates would make of two scores of the same rows; `unlabelled` are rows without a known
-    outcome, which only the teacher can say something about. Each is None where a round has none.
+    fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from, `texts` the
+    models that read their texts, which the older rows taught; `compare` says what the recipe's gates would make of two
+    scores of the same rows; `unlabelled` are rows without a known outcome, which only the teacher can say something
+    about. Each is None where a round has none.
     """
 
     train: Dataset
@@ -169,6 +194,7 @@ class Bench:
     progress: Progress = _SILENT
     refit: Callable[[Dataset], Model] | None = None
     memory: Callable[[], MemoryStore] | None = None
+    texts: TextColumns | None = None
     compare: Compare | None = None
     unlabelled: pl.DataFrame | None = None
 

@@ -16,9 +16,10 @@ _HOMES = {
     "lora": "leanrisk.techniques.lora:Lora",
     "quantize": "leanrisk.techniques.quantize:Quantize",
     "memory": "leanrisk.techniques.memory:Remember",
+    "text": "leanrisk.techniques.read_text:ReadText",
     "select": "leanrisk.techniques.select.technique:Select",
 }
-_UNTAUGHT = frozenset({"memory", "select"})
+_UNTAUGHT = frozenset({"memory", "select", "text"})
 
 
 def technique_names() -> tuple[str, ...]:

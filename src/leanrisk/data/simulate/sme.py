@@ -19,6 +19,7 @@ from leanrisk.data.simulate.catalogue import catalogue
 from leanrisk.data.simulate.columns import NEVER, Categorical, Numeric, Shape, Spec
 from leanrisk.data.simulate.firms import Firms
 from leanrisk.data.simulate.network import EDGES, Network
+from leanrisk.data.simulate.purpose import PURPOSE, purposes
 from leanrisk.data.simulate.sources import SOURCES
 
 MOST_ROWS = 1_000_000_000
@@ -59,15 +60,22 @@ _AFTER = (
 
 
 def simulate_sme(
-    *, rows: int, features: int = FEATURES, seed: int, network: bool = False, workers: int | None = None
+    *,
+    rows: int,
+    features: int = FEATURES,
+    seed: int,
+    network: bool = False,
+    text: bool = False,
+    workers: int | None = None,
 ) -> pl.DataFrame:
     """Return a book of `rows` loans with `features` features, in the order of their decision dates.
 
-    Equal for equal (rows, features, seed, network) whatever the number of `workers`; the truth does not depend on
-    `features`. With `network` risk runs along the edges of `sme_edges`, too.
+    Equal for equal (rows, features, seed, network, text) whatever the number of `workers`; the truth does not depend on
+    `features` or `text`. With `network` risk runs along the edges of `sme_edges`, too; with `text` each application has
+    a sentence on the purpose of the loan, which tells something of its risk.
     The columns are those of `sme_schema`. Raises `ConfigError` where an argument is out of range.
     """
-    with sme_batches(rows=rows, features=features, seed=seed, network=network, workers=workers) as batches:
+    with sme_batches(rows=rows, features=features, seed=seed, network=network, text=text, workers=workers) as batches:
         table = pa.Table.from_batches(list(batches))
     frame = cast(pl.DataFrame, pl.from_arrow(table))
     return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
@@ -75,7 +83,13 @@ def simulate_sme(
 
 @contextlib.contextmanager
 def sme_batches(
-    *, rows: int, features: int = FEATURES, seed: int, network: bool = False, workers: int | None = None
+    *,
+    rows: int,
+    features: int = FEATURES,
+    seed: int,
+    network: bool = False,
+    text: bool = False,
+    workers: int | None = None,
 ) -> Iterator[Iterator[pa.RecordBatch]]:
     """Yield an iterator over the book in record batches of 16,384 rows; only a few are in memory at a time.
 
@@ -85,7 +99,7 @@ def sme_batches(
     check_sme(rows=rows, features=features, seed=seed)
     book = Book(rows=rows, features=features, seed=seed, network=network)
     with made_ahead(book.draft, book.blocks, workers) as drafts:
-        yield _batches(book, drafts)
+        yield _batches(book, drafts, text=text)
 
 
 def sme_edges(*, rows: int, seed: int) -> dict[str, pl.DataFrame]:
@@ -108,17 +122,18 @@ def check_sme(*, rows: int, features: int, seed: int) -> None:
     catalogue(features)
 
 
-def sme_schema(*, features: int = FEATURES, edge_files: Mapping[str, str] | None = None) -> Schema:
+def sme_schema(*, features: int = FEATURES, text: bool = False, edge_files: Mapping[str, str] | None = None) -> Schema:
     """Return the schema of the book: roles, entities, missing codes, and what each look-up costs in CNY.
 
-    `edge_files`: files of the edge tables of a book with a network, by name; its memory reads them.
+    `text`: the book has sentences. `edge_files`: files of the edge tables of a book with a network, by name; its memory
+    reads them.
     """
     memory = sme_memory()
     if edge_files is not None:
         tables = tuple(replace(table, file=edge_files.get(table.name, "")) for table in EDGES)
         memory = replace(memory, edges=tables)
     return Schema(
-        columns=(*_BEFORE, *(_column(spec) for spec in catalogue(features)), *_AFTER),
+        columns=(*_BEFORE, *(_column(spec) for spec in catalogue(features)), *_written(text), *_AFTER),
         positive=(1,),
         negative=(0,),
         name="simulated-sme",
@@ -160,9 +175,16 @@ def _column(spec: Spec) -> Column:
     )
 
 
-def _batches(book: Book, drafts: Iterator[Draft]) -> Iterator[pa.RecordBatch]:
-    names = [column.name for column in (*_BEFORE, *(_column(spec) for spec in book.features), *_AFTER)]
+def _written(text: bool) -> tuple[Column, ...]:
+    return (PURPOSE,) if text else ()
+
+
+def _batches(book: Book, drafts: Iterator[Draft], *, text: bool) -> Iterator[pa.RecordBatch]:
+    specs = (_column(spec) for spec in book.features)
+    names = [column.name for column in (*_BEFORE, *specs, *_written(text), *_AFTER)]
     outcomes = Outcomes(book)
     for draft in drafts:
         columns = {**draft.columns, **outcomes.settle(draft)}
+        if text:
+            columns[PURPOSE.name] = purposes(draft.log_odds, seed=book.seed, block=draft.block)
         yield pa.RecordBatch.from_arrays([columns[name] for name in names], names=names)

@@ -43,6 +43,7 @@ def write_sme(
     features: int = FEATURES,
     seed: int,
     network: bool = False,
+    text: bool = False,
     chunk_rows: int = CHUNK_ROWS,
     workers: int | None = None,
     progress: Progress = _SILENT,
@@ -60,7 +61,7 @@ def write_sme(
     with (
         replacing(target) as part,
         progress.track(f"simulate {rows:,} loans", rows) as advance,
-        sme_batches(rows=rows, features=features, seed=seed, network=network, workers=workers) as batches,
+        sme_batches(rows=rows, features=features, seed=seed, network=network, text=text, workers=workers) as batches,
     ):
         _write(part, opened, batches, "decision_date", chunk_rows, advance)
 
