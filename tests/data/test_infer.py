@@ -76,7 +76,7 @@ def codes(inspection: Inspection) -> set[tuple[str, str | None]]:
         ("region", Kind.CATEGORY, Role.FEATURE),
         ("currency", Kind.CATEGORY, Role.IGNORED),
         ("empty", Kind.NUMERIC, Role.IGNORED),
-        ("remark", Kind.TEXT, Role.IGNORED),
+        ("remark", Kind.TEXT, Role.FEATURE),
         ("vintage", Kind.NUMERIC, Role.IGNORED),
         ("birth_date", Kind.DATE, Role.FEATURE),
         ("default_date", Kind.DATE, Role.EXPOST),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,8 +34,19 @@ def score(
     table = pl.DataFrame({**columns, "probability": pl.Series(scores, dtype=pl.Float32)})
     with replacing(out) as part:
         table.write_parquet(part)
-    facts = {"rows": table.height, "out": str(out), "bundle": loaded.digest, "mean": float(scores.mean())}
+    texts = loaded.read_texts(frame)
+    facts: dict[str, Any] = {
+        "rows": table.height,
+        "out": str(out),
+        "bundle": loaded.digest,
+        "mean": float(scores.mean()),
+    }
+    if texts:
+        facts["texts"] = texts
     if as_json:
         print_json(facts)
-    else:
-        stdout().print(f"{table.height} rows scored to {out}; mean probability {facts['mean']:.4f}.", markup=False)
+        return
+    stdout().print(f"{table.height} rows scored to {out}; mean probability {facts['mean']:.4f}.", markup=False)
+    for name, counts in texts.items():
+        what = f"{counts['empty']} empty and {counts['foreign']} foreign, scored as missing; {counts['cut']} cut"
+        stdout().print(f"{counts['texts']} texts of '{name}': {what}.", markup=False)
