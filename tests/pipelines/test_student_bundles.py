@@ -40,6 +40,8 @@ def test_the_whole_job_runs_with_it(student, tmp_path):
     assert lean["refresh"]["cpu_s"] > 0
     assert [step["technique"] for step in result["steps"]] == ["distill", "refresh"]
     assert result["steps"][0]["fidelity"]["rank_correlation"] > 0.7
+    assert result["steps"][0]["student"] == student
+    assert "student" not in result["steps"][1]
     assert 0.5 < result["fidelity"]["agreement"] <= 1
     assert result["fidelity"] == json.loads((tmp_path / "evidence.json").read_text())["fidelity"]
     assert "<svg" in (tmp_path / "report.html").read_text()

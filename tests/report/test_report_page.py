@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from leanrisk.core.errors import ConfigError, OutputError
 from leanrisk.evaluate.evidence import score_evidence
 from leanrisk.report.facts import Facts
+from leanrisk.report.fidelity import by_step
 from leanrisk.report.page import SECTIONS, render, write_report
 from leanrisk.report.words import Words, languages
 from tests.report import sample_run
@@ -252,3 +253,52 @@ def test_protected_groups_are_shown_with_their_impact_ratio_and_said_to_be_absen
     assert "0.99" in shown
     bare = text_of(page_of(RESULT, {**EVIDENCE, "fairness": []}))
     assert "the schema marks no column as protected" in bare
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset", "says"),
+    [
+        ("risk-transformer", "tiny", "The lean model is a network of preset tiny."),
+        ("trees", "trees", "The lean model is slim trees."),
+        ("scorecard", "scorecard", "The lean model is a scorecard."),
+    ],
+)
+def test_the_page_names_the_students_kind(kind, preset, says):
+    plain = sample_run.result()
+    plain["lean"] |= {"kind": kind, "preset": preset}
+    page = page_of(plain, {})
+    assert says in text_of(page)
+    told = says.removeprefix("The lean model is ").removesuffix(".")
+    assert f"<dt>Lean model</dt><dd>{told}</dd>" in re.sub(r">\s+<", "><", page)
+
+
+def test_an_incumbent_that_stays_is_named_as_no_student():
+    plain = sample_run.result()
+    plain["lean"] |= {"kind": plain["incumbent"]["kind"], "preset": None}
+    page = page_of(plain, {})
+    assert "The lean model is" not in page
+
+
+def test_every_step_that_teaches_shows_how_its_student_follows_the_incumbent():
+    table = by_step(Facts(sample_run.result(), where="result.json"), Words.of("en"))
+    assert table is not None
+    shown = [[(entry.text, entry.sub) for entry in row] for row in table.rows]
+    assert shown == [
+        [("distill", "A network"), ("kept", ""), ("0.927", ""), ("94.9%", ""), ("96", "7.3% bad"), ("92", "12.0% bad")],
+        [
+            ("quantize", "A network"),
+            ("dropped", ""),
+            ("0.884", ""),
+            ("93.1%", ""),
+            ("131", "9.2% bad"),
+            ("122", "10.7% bad"),
+        ],
+    ]
+
+
+def test_without_any_student_there_is_no_table_and_no_heading():
+    plain = sample_run.result()
+    plain["steps"] = plain["steps"][:1]
+    assert by_step(Facts(plain, where="result.json"), Words.of("en")) is None
+    page = page_of(plain, {})
+    assert "The student of each step" not in page

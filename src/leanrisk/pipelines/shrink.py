@@ -60,6 +60,7 @@ class StepRecord:
     gates: tuple[GateResult, ...] = ()
     details: Mapping[str, Any] | None = None
     fidelity: Mapping[str, Any] | None = None
+    student: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as result.json holds it."""
@@ -73,6 +74,7 @@ class StepRecord:
             "gates": [gate.to_dict() for gate in self.gates],
             **({} if self.details is None else {"details": dict(self.details)}),
             **({} if self.fidelity is None else {"fidelity": dict(self.fidelity)}),
+            **({} if self.student is None else {"student": self.student}),
         }
 
 
@@ -227,13 +229,21 @@ class _Fold:
             phase.cost,
             results,
             after.details.get(step.technique),
-            fidelity(self.job.parts.valid.labels, *scores) if is_taught(step.technique) else None,
+            *self._followed(step, after, *scores),
         )
         if kept:
             if isinstance(after.model, GraphModel | Gbdt | Scorecard):
                 after.model.save(self.job.checkpoint.place(key))
             self.candidate = after
         return {**record.to_dict(), "features": list(after.features)}
+
+    def _followed(
+        self, step: Step, after: Candidate, old: Scores, new: Scores
+    ) -> tuple[Mapping[str, Any] | None, str | None]:
+        """Return how the student of a step that teaches follows the incumbent, and its kind."""
+        if not is_taught(step.technique):
+            return None, None
+        return fidelity(self.job.parts.valid.labels, old, new), after.model.kind
 
     def _judged(self, before: Scores, after: Scores) -> tuple[GateResult, ...]:
         """Judge against the incumbent as fitted on the very rows that the candidate learned from."""

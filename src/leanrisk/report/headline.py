@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from leanrisk.report.comparison import SERVED, stays
 from leanrisk.report.facts import Estimate, Facts
+from leanrisk.report.fidelity import student
 from leanrisk.report.numbers import counted, fixed, measured, percent, relative, signed, signed_percent
 from leanrisk.report.quality import Reading, headline_metrics, reading
 from leanrisk.report.spending import REFERENCES
@@ -75,7 +76,12 @@ def headline(run: Facts, words: Words) -> Headline:
         *(_quality_card(run, metric, words) for metric in headline_metrics(run)[:1]),
         _feature_card(run, words),
     ]
-    remarks = [*([] if same else _shortfalls(run, words)), *_decisions(run, words)]
+    made = student(run, words)
+    remarks = [
+        *([] if made is None else [words("headline.student", student=made)]),
+        *([] if same else _shortfalls(run, words)),
+        *_decisions(run, words),
+    ]
     return Headline(capitalised(sentence), tuple(remarks), tuple(cards))
 
 

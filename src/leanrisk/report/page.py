@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leanrisk.core.files import write_text
-from leanrisk.report import bars, curves, funnel, learning, market, provenance, tables
+from leanrisk.report import bars, curves, fidelity, funnel, learning, market, provenance, tables
 from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import SIDES, Figure
@@ -150,7 +150,8 @@ def _tables(run: Facts, evidence: Facts, words: Words) -> dict[str, Any]:
         "totals": tables.ledger_totals(evidence, words),
         "split": provenance.split(evidence, words),
         "dropped": provenance.dropped(evidence, words),
-        "fidelity": tables.fidelity(evidence, words),
+        "fidelity": fidelity.deployed(evidence, words),
+        "followed": fidelity.by_step(run, words),
         "fairness": tables.fairness(evidence, words),
         "facts": provenance.facts_of_run(run, evidence, words),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leanrisk.report.facts import Facts
+from leanrisk.report.fidelity import student
 from leanrisk.report.numbers import ABSENT, counted, percent
 from leanrisk.report.table import Entry, Table, titles
 from leanrisk.report.words import Words
@@ -47,6 +48,7 @@ def facts_of_run(run: Facts, evidence: Facts, words: Words) -> list[tuple[str, s
         (words("fact.sha256"), run.text("data", "sha256")),
         (words("fact.split"), _split_kind(run, evidence, words)),
         (words("fact.incumbent"), run.text("incumbent", "kind")),
+        (words("fact.student"), student(run, words)),
         (words("fact.precision"), run.text("lean", "precision")),
         (words("fact.seed"), run.text("seed")),
         (words("fact.preset"), run.text("preset")),

@@ -1,8 +1,8 @@
-"""The tables of the page: gates, steps, gains, calibration, training, fidelity and the ledger."""
+"""The tables of the page: gates, steps, gains, calibration, training, fairness and the ledger."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from leanrisk.report.bars import gate_kind
 from leanrisk.report.comparison import Printer, cell
@@ -23,16 +23,6 @@ from leanrisk.report.numbers import (
 from leanrisk.report.quality import lead_metric
 from leanrisk.report.table import Entry, Table, titles
 from leanrisk.report.words import Words, capitalised
-
-_FIDELITY: dict[str, Callable[[float], str]] = {
-    "rank_correlation": lambda value: fixed(value, 3),
-    "agreement": percent,
-    "cutoff": lambda value: fixed(value, 3),
-    "swap_in": counted,
-    "swap_in_bad_rate": percent,
-    "swap_out": counted,
-    "swap_out_bad_rate": percent,
-}
 
 
 def gates(run: Facts, words: Words) -> Table:
@@ -169,18 +159,6 @@ def ledger_totals(evidence: Facts, words: Words) -> list[tuple[str, str]]:
             key = (row.text("label") or "", row.text("currency"))
             sums[key] = sums.get(key, 0.0) + price
     return [(words.named("label", label), money(total, currency)) for (label, currency), total in sums.items()]
-
-
-def fidelity(evidence: Facts, words: Words) -> list[tuple[str, str]]:
-    """Return how closely the lean model follows the incumbent, as label and figure; empty where not measured."""
-    facts = evidence.group("fidelity")
-    if not facts:
-        return []
-    rows = []
-    for key, printer in _FIDELITY.items():
-        figure = facts.number(key)
-        rows.append((words(f"fidelity.{key}"), words("absent") if figure is None else printer(figure)))
-    return rows
 
 
 def fairness(evidence: Facts, words: Words) -> Table | None:
