@@ -22,6 +22,7 @@ from leanrisk.pipelines.contender import Contender, contender, log_odds
 from leanrisk.pipelines.shrink import shrink
 from leanrisk.pipelines.teachers import OpinionCache, PluggedTeacher, checked_opinion, plugged
 from leanrisk.pipelines.unlabelled import unlabelled_rows
+from leanrisk.scenarios.run import run
 from tests.pipelines.tiny import LOANS, SEED, job_on, loan_data, loans, tiny_recipe
 
 TREES = 'steps=[{technique="distill",settings={student="trees",trees={trees=20},classroom={copies=1}}}]'
@@ -245,3 +246,22 @@ def test_shrink_takes_teachers_and_resumes_only_with_the_same(tmp_path):
     assert again.graph == bundle.graph
     with pytest.raises(ConfigError, match="teachers differ"):
         shrink(loan_data(), recipe, out=tmp_path, seed=SEED, resume=True)
+
+
+def test_run_takes_teachers_too(tmp_path):
+    filled = make_pipeline(FunctionTransformer(scaled), LogisticRegression(max_iter=1000))
+    recipe, frame = tiny_recipe(TREES), loans(1500, seed=SEED)
+    ran = [
+        run(recipe, data=frame, schema=LOANS, out=tmp_path / str(place), seed=SEED, teachers=teachers)
+        for place, teachers in enumerate(({"logistic": filled}, ()))
+    ]
+    assert [step["technique"] for step in ran[0]["steps"]] == ["distill", "refresh"]
+    # What it said counts: the student, and the round's, rank otherwise than those of the incumbent alone.
+    assert ran[0]["lean"]["quality"]["auc"] != ran[1]["lean"]["quality"]["auc"]
+    with pytest.raises(ConfigError, match="teachers differ"):
+        run(recipe, data=frame, schema=LOANS, out=tmp_path / "0", seed=SEED, resume=True)
+
+
+def test_a_market_has_no_teachers(tmp_path):
+    with pytest.raises(ConfigError, match="'market-risk' has none"):
+        run("market-risk", out=tmp_path, teachers=[LogisticRegression()])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from leanrisk.pipelines.publishing import published
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.pipelines.result import run_result
 from leanrisk.pipelines.shrink import shrunk
+from leanrisk.pipelines.teachers import plugged
 from leanrisk.report.page import write_report
 from leanrisk.techniques.graph_model import GraphModel
 
@@ -36,16 +39,27 @@ def run_recipe(
     preset: str = "standard",
     resume: bool = False,
     progress: Progress = _SILENT,
+    teachers: Mapping[str, Any] | Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Return the content of result.json after the whole job on `dataset`.
 
     Writes into `out`: result.json, evidence.json, report.html, report.zh.html, scores.parquet (test rows) and, where
     the gates let a lean model through, bundle/; an earlier run's stand there until all of them are complete. Finished
-    steps are kept in `out/work`; with `resume` they are taken up.
+    steps are kept in `out/work`; with `resume` they are taken up. `teachers` as in `shrink`; they teach in the round
+    that follows as well.
     """
-    job = Job.open(dataset, recipe, out=out, seed=seed, resume=resume, progress=progress)
+    others = plugged(teachers)
+    job = Job.open(
+        dataset,
+        recipe,
+        out=out,
+        seed=seed,
+        resume=resume,
+        progress=progress,
+        teachers=tuple(other.identity for other in others),
+    )
     rates = RateCard.default() if recipe.rates is None else RateCard.read(recipe.rates)
-    beaten = contender(job)
+    beaten = replace(contender(job), others=others)
     champion = shrunk(job, beaten)
     round_ = refreshed(job, beaten, champion)
     end = concluded(job, beaten, round_)

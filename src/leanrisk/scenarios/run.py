@@ -44,19 +44,25 @@ def run(
     changes: Sequence[str] = (),
     resume: bool = False,
     progress: Progress = _SILENT,
+    teachers: Mapping[str, Any] | Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Return the content of result.json after the scenario's whole job, written with its report and bundle into `out`.
 
     `data`: a file, or a polars, pandas or Arrow table; None takes the scenario's simulated book. `schema`: a `Schema`
     or its TOML file; None takes the shipped schema that fits the columns, or infers one. `edges`: edge tables of the
     schema's memory by name, a file or table each; those not given are read where the schema says, relative to its file.
-    `changes` are "key.key=value".
+    `changes` are "key.key=value". `teachers`: objects with `predict_proba` that teach beside the incumbent, as in
+    `shrink`; the scenario 'market-risk' takes none.
     """
     from leanrisk.pipelines.run import run_recipe
 
     if isinstance(scenario, str) and is_market(scenario):
         from leanrisk.scenarios.market import run_scenario
 
+        if teachers:
+            raise ConfigError(
+                f"Teachers beside the incumbent are asked about a book's rows: '{scenario}' has none. Leave them out."
+            )
         return run_scenario(
             scenario,
             data=data,
@@ -70,7 +76,17 @@ def run(
         )
     recipe = recipe_for(scenario, preset=preset, changes=changes)
     dataset, name = dataset_for(recipe, data, schema, edges=edges or {}, seed=seed, progress=progress)
-    return run_recipe(dataset, recipe, out=out, seed=seed, name=name, preset=preset, resume=resume, progress=progress)
+    return run_recipe(
+        dataset,
+        recipe,
+        out=out,
+        seed=seed,
+        name=name,
+        preset=preset,
+        resume=resume,
+        progress=progress,
+        teachers=teachers,
+    )
 
 
 def recipe_for(scenario: str | Recipe, *, preset: str = "standard", changes: Sequence[str] = ()) -> Recipe:
