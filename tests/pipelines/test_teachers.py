@@ -252,14 +252,14 @@ def test_run_takes_teachers_too(tmp_path):
     filled = make_pipeline(FunctionTransformer(scaled), LogisticRegression(max_iter=1000))
     recipe, frame = tiny_recipe(TREES), loans(1500, seed=SEED)
     ran = [
-        run(recipe, data=frame, schema=LOANS, out=tmp_path / str(place), seed=SEED, teachers=teachers)
-        for place, teachers in enumerate(({"logistic": filled}, ()))
+        run(recipe, data=frame, schema=LOANS, out=tmp_path / name, seed=SEED, teachers=teachers)
+        for name, teachers in (("with", [filled]), ("without", []))
     ]
     assert [step["technique"] for step in ran[0]["steps"]] == ["distill", "refresh"]
     # What it said counts: the student, and the round's, rank otherwise than those of the incumbent alone.
     assert ran[0]["lean"]["quality"]["auc"] != ran[1]["lean"]["quality"]["auc"]
     with pytest.raises(ConfigError, match="teachers differ"):
-        run(recipe, data=frame, schema=LOANS, out=tmp_path / "0", seed=SEED, resume=True)
+        run(recipe, data=frame, schema=LOANS, out=tmp_path / "with", seed=SEED, resume=True)
 
 
 def test_a_market_has_no_teachers(tmp_path):
