@@ -12,8 +12,7 @@ def test_a_folder_alone_is_a_registry(tmp_path, monkeypatch):
     assert RegistryConfig.read() == RegistryConfig.read("registry")
     monkeypatch.setenv("LEANRISK_REGISTRY", str(tmp_path / "other"))
     found = RegistryConfig.read()
-    assert found.database == f"sqlite:///{tmp_path}/other/journal.db"
-    assert found.mlflow == f"sqlite:///{tmp_path}/other/mlflow.db"
+    assert found.database == f"sqlite:///{tmp_path}/other/registry.db"
     assert found.snapshots == str(tmp_path / "other")
     assert found.journal.verify() == 0
     assert found.store.ids == ()
@@ -24,7 +23,7 @@ def test_settings_in_the_folder_change_what_they_name(tmp_path):
         'database = "postgresql+psycopg://risk@db/models"\nsnapshots = "far"\nfour_eyes = true\n'
     )
     found = RegistryConfig.read(tmp_path)
-    assert found.database == found.mlflow == "postgresql+psycopg://risk@db/models"
+    assert found.database == "postgresql+psycopg://risk@db/models"
     assert found.snapshots == str(tmp_path / "far")
     assert found.four_eyes
     assert not found.proven

@@ -34,6 +34,7 @@ class Action(StrEnum):
 
     REGISTER = "register"
     REQUEST = "request"
+    REQUEST_FORCE = "request-force"
     PROMOTE = "promote"
     FORCE = "force"
     ROLLBACK = "rollback"
@@ -101,6 +102,10 @@ _table = sql.Table(
 _MOVED = _table.c.action.in_([str(action) for action in MOVES])
 
 
+class OvertakenError(RecordsError):
+    """An alias was moved by somebody else between the look at it and the move."""
+
+
 class Journal:
     """An append-only, hash-chained table in the database of `engine`; made there on first use."""
 
@@ -123,14 +128,16 @@ class Journal:
         after: str | None = None,
         why: str = "",
         evidence: str = "",
+        beside: Callable[[Connection, Row], None] | None = None,
     ) -> Row:
         """Append one row and return it, durable; raises `RecordsError` where the database refuses.
 
-        For a move `before` must be what the alias points at now: `RecordsError` tells that another one was faster.
+        `beside` writes what must stand or fall with the row, in the same transaction. For a move `before` must be what
+        the alias points at now; raises `OvertakenError` where another one was faster.
         """
         with writing(self.engine, _LOCK) as connection:
             if action in MOVES and (now := _current(connection, alias)) != before:
-                raise RecordsError(
+                raise OvertakenError(
                     f"An alias moves from where it is: '{alias}' points at {now or 'nothing'}, not at "
                     f"{before or 'nothing'}; another one was faster. Look at the history and decide anew."
                 )
@@ -140,6 +147,8 @@ class Journal:
             seq, previous = (1, START) if last is None else (last.seq + 1, last.digest)
             row = _row(seq, moment, who, action, alias, before, after, why, evidence, previous)
             connection.execute(_table.insert(), asdict(row))
+            if beside is not None:
+                beside(connection, row)
         return row
 
     def current(self, alias: str) -> str | None:
@@ -149,7 +158,43 @@ class Journal:
 
     def aliases(self) -> dict[str, str]:
         """Return every alias that points at a snapshot now."""
-        return self._standing(None)
+        with reading(self.engine) as connection:
+            return self.aliases_in(connection)
+
+    def aliases_in(self, connection: Connection) -> dict[str, str]:
+        """Return what `aliases` does, as the transaction at hand sees it."""
+        return _standing(connection)
+
+    def registered_in(self, connection: Connection, snapshot: str) -> bool:
+        """Return whether a snapshot was registered and not pruned since, as the transaction at hand sees it."""
+        query = (
+            sql.select(_table.c.action)
+            .where(
+                sql.or_(
+                    sql.and_(_table.c.action == str(Action.REGISTER), _table.c.after == snapshot),
+                    sql.and_(_table.c.action == str(Action.PRUNE), _table.c.before == snapshot),
+                )
+            )
+            .order_by(_table.c.seq.desc())
+            .limit(1)
+        )
+        return connection.execute(query).scalar() == Action.REGISTER
+
+    def take(self, rows: Sequence[Row], beside: Callable[[Connection], None]) -> None:
+        """Append rows of another journal as they are, to an empty one; raises `RecordsError` where the chain breaks.
+
+        `beside` writes what must stand or fall with them, in the same transaction.
+        """
+        with writing(self.engine, _LOCK) as connection:
+            if connection.execute(sql.select(sql.func.count()).select_from(_table)).scalar_one():
+                raise RecordsError("A journal is restored into an empty one: this one has rows. Name another database.")
+            previous, earlier = START, ""
+            for place, row in enumerate(rows, 1):
+                if fault := _fault(row, place, previous, earlier):
+                    raise _broken(f"row {place}", fault)
+                previous, earlier = row.digest, row.moment
+                connection.execute(_table.insert(), asdict(row))
+            beside(connection)
 
     def as_of(self, alias: str, moment: dt.datetime) -> str | None:
         """Return the snapshot that the alias pointed at when `moment` ended; raises `ConfigError` for a naive one."""
@@ -158,7 +203,8 @@ class Journal:
 
     def aliases_as_of(self, moment: dt.datetime) -> dict[str, str]:
         """Return every alias that pointed at a snapshot when `moment` ended."""
-        return self._standing(told(moment))
+        with reading(self.engine) as connection:
+            return _standing(connection, told(moment))
 
     def rows(
         self,
@@ -217,14 +263,6 @@ class Journal:
             return found
         return dt.datetime.now(dt.UTC)
 
-    def _standing(self, moment: str | None) -> dict[str, str]:
-        newest = sql.select(sql.func.max(_table.c.seq)).where(_MOVED).group_by(_table.c.alias)
-        if moment is not None:
-            newest = newest.where(_table.c.moment <= moment)
-        query = sql.select(_table.c.alias, _table.c.after).where(_table.c.seq.in_(newest)).order_by(_table.c.alias)
-        with reading(self.engine) as connection:
-            return {alias: after for alias, after in connection.execute(query) if after is not None}
-
 
 def told(moment: dt.datetime) -> str:
     """Return a moment as rows tell it: UTC with microseconds, in an order that is that of time; refuses naive ones."""
@@ -265,6 +303,14 @@ def _current(connection: Connection, alias: str, moment: str | None = None) -> s
         query = query.where(_table.c.moment <= moment)
     found: str | None = connection.execute(query).scalar()
     return found
+
+
+def _standing(connection: Connection, moment: str | None = None) -> dict[str, str]:
+    newest = sql.select(sql.func.max(_table.c.seq)).where(_MOVED).group_by(_table.c.alias)
+    if moment is not None:
+        newest = newest.where(_table.c.moment <= moment)
+    query = sql.select(_table.c.alias, _table.c.after).where(_table.c.seq.in_(newest)).order_by(_table.c.alias)
+    return {alias: after for alias, after in connection.execute(query) if after is not None}
 
 
 def _fault(row: Row, place: int, previous: str, earlier: str) -> str | None:

@@ -100,6 +100,16 @@ class Snapshots:
             self._fetch(snapshot, Path(aside) / snapshot, whole=True)
             return self._audited(Path(aside) / snapshot)
 
+    def export(self, snapshot: str, target: Path) -> None:
+        """Write a whole copy of a snapshot to the new folder `target`, checked; raises as `folder` does."""
+        if self._remote is not None:
+            self._fetch(snapshot, target, whole=True)
+            return
+        place = self.folder(snapshot)
+        with locked(place / MEMORY) if (place / MEMORY).is_dir() else contextlib.nullcontext():
+            shutil.copytree(place, target)
+        self._checked(target, snapshot)
+
     def remove(self, snapshot: str) -> int:
         """Remove a snapshot and return how many bytes that freed; raises `RegistryError` for one that is not here.
 
