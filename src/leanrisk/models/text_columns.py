@@ -66,7 +66,7 @@ class TextColumns:
         faults = [_no_text(name, record[name]) for name in self.models if not _is_text(record.get(name))]
         if faults:
             raise DataError(faults)
-        return np.array([model.log_odds([record.get(name)])[0] for name, model in self.models.items()], np.float32)
+        return np.array([model.log_odds_of(record.get(name)) for name, model in self.models.items()], np.float32)
 
     def counts(self, frame: pl.DataFrame) -> dict[str, dict[str, int]]:
         """Return for each column how many texts there are, and how many of them are empty, cut and foreign."""

@@ -136,6 +136,13 @@ class TextTokenizer:
             foreign=unknown > _MOST_UNKNOWN * sizes,
         )
 
+    def read_one(self, text: Text) -> npt.NDArray[np.int64]:
+        """Return one text as int64 (1, tokens), without a column where it is not scored; raises as `read` does."""
+        ids, _ = self._tokens(_checked(text, 0))
+        if ids.count(UNKNOWN) > _MOST_UNKNOWN * len(ids):
+            ids = []
+        return np.array([ids], dtype=np.int64)
+
     def _tokens(self, text: str) -> tuple[list[int], bool]:
         seen = text[: self.longest * _LETTERS_PER_TOKEN]
         ids: list[int] = self._inner.encode(seen).ids

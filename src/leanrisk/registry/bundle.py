@@ -31,6 +31,7 @@ from leanrisk.models.record_scorer import Beside, RecordScorer, beside_each, no_
 from leanrisk.models.text_columns import TextColumns
 from leanrisk.registry.manifest import MEMORY, TEXT, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST
+from leanrisk.registry.reference import made_texts
 
 T = TypeVar("T")
 
@@ -156,13 +157,15 @@ class Bundle:
         return self._reference[0]
 
     def check_reference(self) -> float:
-        """Return the largest difference from the stored reference predictions.
+        """Return the largest difference from the stored reference predictions, those of its text models included.
 
         Raises `BundleError` above the tolerance.
         """
         rows, expected = self._reference
-        answers = self.session.probability(rows)
-        worst = float(np.max(np.abs(answers - expected) / np.maximum(1.0, np.abs(expected)), initial=0.0))
+        found = [_farthest(self.session.probability(rows), expected)]
+        for column, texts, odds in self._reference_texts:
+            found.append(_farthest(self.texts.models[column].log_odds(texts), odds))
+        worst = float(np.max(found))
         if not worst <= REFERENCE_TOLERANCE:
             raise BundleError(
                 f"A bundle must repeat its reference predictions within {REFERENCE_TOLERANCE}: it differs by "
@@ -179,6 +182,18 @@ class Bundle:
             return Inputs(numeric, category), np.array(stored["probability"], dtype=np.float32)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BundleError(f"Reference predictions must be readable: in '{self.folder}' not ({error}).") from error
+
+    @property
+    def _reference_texts(self) -> list[tuple[str, list[str], npt.NDArray[np.float32]]]:
+        """Return (column, texts, log-odds) for each column of texts."""
+        try:
+            told = json.loads((self.folder / REFERENCE).read_text(encoding="utf-8")).get(TEXT, {})
+            return [
+                (name, told[name]["texts"], np.array(told[name]["log_odds"], dtype=np.float32))
+                for name in self._text_columns
+            ]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"Reference texts must be readable: in '{self.folder}' not ({error}).") from error
 
     @cached_property
     def session(self) -> GraphSession:
@@ -262,7 +277,7 @@ def write_bundle(
         # What could be remembered is of no use where nothing is.
         kept = schema if memory is not None else schema.forgetful
         write_text(part / SCHEMA, kept.to_toml())
-        write_json(part / REFERENCE, _reference(graph, reference))
+        write_json(part / REFERENCE, {**_reference(graph, reference), **_read_texts(texts)})
         write_json(part / CARD, dict(card))
         if training is not None:
             training(writable_folder(part / TRAINING))
@@ -293,6 +308,24 @@ def check_replaceable(folder: Path) -> None:
             f"A bundle takes the place of another bundle or of nothing: '{folder}' holds something else. Choose an "
             "empty folder; nothing that stands there was changed."
         )
+
+
+def _farthest(answers: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> float:
+    # A text that its model cannot read has no number on either side.
+    far = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
+    far[np.isnan(answers) & np.isnan(expected)] = 0.0
+    return float(np.max(far, initial=0.0))
+
+
+def _read_texts(texts: TextColumns | None) -> dict[str, Any]:
+    if texts is None or not texts.models:
+        return {}
+    found = {}
+    for name, model in texts.models.items():
+        made = made_texts(model)
+        odds = model.log_odds(made).tolist()
+        found[name] = {"texts": made, "log_odds": [None if np.isnan(value) else value for value in odds]}
+    return {TEXT: found}
 
 
 def _reference(graph: bytes, rows: Inputs) -> dict[str, Any]:

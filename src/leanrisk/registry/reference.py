@@ -8,7 +8,9 @@ import numpy.typing as npt
 from leanrisk.core.inputs import CategoryField, Inputs, NumericField
 from leanrisk.core.seeding import generator
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.text_scoring import TextModel
 
+_WORDS = 12
 _GAP = 0.12
 """Share of values that are missing, and of those that are one of the special codes."""
 
@@ -28,6 +30,13 @@ def reference_rows(encoder: Encoder, *, rows: int = 32, seed: int = 0) -> Inputs
     for place, levels in enumerate(fields.category):
         category[:, place] = _codes(levels, rows, rng)
     return Inputs(numeric, category)
+
+
+def made_texts(model: TextModel, *, rows: int = 32, seed: int = 0) -> list[str]:
+    """Return texts that nobody wrote: words of the model's own tokenizer, twelve in a row, each drawn by itself."""
+    words = [word for word in model.tokenizer.words if word.isalnum()] or [""]
+    places = generator(seed, "reference texts").integers(0, len(words), (rows, _WORDS))
+    return [" ".join(words[place] for place in row) for row in places.tolist()]
 
 
 def _numbers(entry: NumericField, rows: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -23,11 +23,11 @@ from leanrisk.core.schema import Kind
 from leanrisk.core.seeding import generator
 from leanrisk.registry.bundle import TRAINING, Bundle
 from leanrisk.registry.manifest import MEMORY, TEXT
+from leanrisk.registry.reference import made_texts
 
 _WARM_UP = 100
 _BATCH_ROWS = 20_000
 _MADE = 200
-_WORDS = 12
 _SILENT = Silent()
 
 Record = Mapping[str, Any]
@@ -115,9 +115,8 @@ def made_records(bundle: Bundle, count: int = _MADE) -> list[dict[str, Any]]:
         for record, place in zip(made, rng.integers(0, len(levels), count).tolist(), strict=True):
             record[field.name] = levels[place]
     for column, model in bundle.texts.models.items():
-        pieces = [piece for piece in model.tokenizer.words if piece.isalpha()] or [""]
-        for record, places in zip(made, rng.integers(0, len(pieces), (count, _WORDS)), strict=True):
-            record[column] = " ".join(pieces[place] for place in places)
+        for record, text in zip(made, made_texts(model, rows=count), strict=True):
+            record[column] = text
     time_name = bundle.schema.time
     if time_name is not None:
         now: Any = dt.datetime(2024, 6, 1)
