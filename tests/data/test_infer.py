@@ -12,6 +12,7 @@ from leanrisk.core.schema import Kind, Role, Schema
 from leanrisk.data.contract import check
 from leanrisk.data.findings import Severity, severity
 from leanrisk.data.infer import Inspection, inspect_table
+from leanrisk.data.kinds import kind_of
 from leanrisk.data.read import read_table
 from leanrisk.scenarios.catalogue import match_schema
 
@@ -214,3 +215,17 @@ def test_public_files_are_understood_without_help(public_data: Path, file: str, 
     assert {name: found.schema[name].missing_codes for name in coded} == coded
     assert not [fault for fault in found.findings if severity(fault.code) is Severity.FAULT]
     assert not [fault for fault in found.findings if fault.code.startswith("leak-")]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ("{n} invoices of our largest customer are still open this month", Kind.TEXT),
+        ("第{n}批应收账款未收回，需先付工资", Kind.TEXT),
+        ("branch {n}", Kind.CATEGORY),
+        ("北京{n}分行", Kind.CATEGORY),
+    ],
+)
+def test_long_free_text_is_text_and_names_are_categories(value: str, kind: Kind) -> None:
+    column = pl.Series("remark", [value.format(n=place % 90) for place in range(1000)])
+    assert kind_of(column) is kind

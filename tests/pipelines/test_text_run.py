@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from leanrisk.core.errors import BundleError, ConfigError, DataError, SchemaErro
 from leanrisk.core.metrics import auc
 from leanrisk.core.schema import Column, Kind, Role
 from leanrisk.data.load import load
+from leanrisk.models.text_columns import TextColumns
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.newest_slice import newest_slice
 from leanrisk.pipelines.refresh import refresh
@@ -177,6 +179,33 @@ def test_a_refresh_keeps_the_text_model_and_reads_new_rows(bundle, tmp_path):
     record = remarked(1, seed=8, later=2000).to_dicts()[0]
     assert stays.record(record) == stays.score(pl.DataFrame([record], schema_overrides={"remark": pl.String}))[0]
     assert "remark" in stays.features
+
+
+def test_a_refresh_can_teach_the_text_model_anew(bundle, tmp_path):
+    champion = Bundle.load(bundle)
+    # What worried firms write has changed: the champion's model knows no such word.
+    word = pl.col("remark").str.replace_all("wages are overdue", "short time work applied")
+    news = remarked(900, seed=7, later=1000).with_columns(remark=word)
+    stays, verdict = refresh(bundle, news, out=tmp_path / "out", text="anew", seed=1)
+    assert verdict["accepted"], verdict["reason"]
+    before, after = (each.texts.models["remark"] for each in (champion, stays))
+    asked = ["short time work applied"]
+    assert after.log_odds(asked)[0] > max(before.log_odds(asked)[0], 0.3)
+    record = {**remarked(1, seed=8, later=2000).to_dicts()[0], "remark": asked[0]}
+    assert stays.record(record) == stays.score(pl.DataFrame([record]))[0]
+    assert "text: columns of the rows" in (tmp_path / "out" / "work" / "ledger.jsonl").read_text()
+    again, _ = refresh(bundle, news, out=tmp_path / "out", text="anew", seed=1, resume=True)
+    assert again.manifest.files["text/remark/model.onnx"] == stays.manifest.files["text/remark/model.onnx"]
+
+
+def test_a_bundle_that_reads_texts_otherwise_is_not_deployed(model):
+    own = model.texts.models["remark"]
+    short = replace(own, tokenizer=replace(own.tokenizer, longest=1))
+    other = replace(model)
+    other.__dict__["texts"] = TextColumns({"remark": short})
+    assert model.check_reference() <= 1e-6
+    with pytest.raises(BundleError, match="reference predictions"):
+        other.check_reference()
 
 
 def test_commands_say_how_texts_were_read(bundle, tmp_path, capsys):

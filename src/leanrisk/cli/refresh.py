@@ -21,6 +21,10 @@ def refresh(
         str | None,
         typer.Option(help="What learns: auto, all, lora, freeze or lora+freeze; else as the bundle's recipe says."),
     ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="Text models: keep or anew (taught on new and kept rows); else as the bundle's recipe says."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the round that was cut in this folder.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of every random number.")] = 0,
     as_json: AsJson = False,
@@ -33,6 +37,7 @@ def refresh(
         data,
         out=out,
         method=method,
+        text=text,
         replay=replay,
         seed=seed,
         resume=resume,

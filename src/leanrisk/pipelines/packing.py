@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from leanrisk.pipelines.champion import settings_told
 from leanrisk.pipelines.contender import Contender
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.new_rows import newest_time, taught_digest
+from leanrisk.pipelines.reading_anew import SETTINGS
 from leanrisk.pipelines.replay import save_replay
 from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
@@ -57,6 +59,7 @@ def pack(
         "outcome_wait": outcome_wait(taught),
         "keep": job.recipe.refresh.keep,
         **settings_told(job.recipe.refresh, job.recipe.gates),
+        **_text_step(job, candidate),
         "incumbent": {"kind": beaten.model.kind, "params": beaten.params, "rounds": beaten.rounds},
     }
     stability = {row["name"]: row["psi"] for row in feature_psi(job.parts.train, job.parts.valid)}
@@ -77,3 +80,10 @@ def pack(
         memory=candidate.memory,
         texts=candidate.reading,
     )
+
+
+def _text_step(job: Job, candidate: Candidate) -> dict[str, Any]:
+    """Return how the text models are taught, for a later round that teaches them anew; empty without one."""
+    if not candidate.reading.models:
+        return {}
+    return {SETTINGS: next(asdict(step)["settings"] for step in job.recipe.steps if step.technique == "text")}

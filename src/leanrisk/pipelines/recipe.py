@@ -121,17 +121,21 @@ class RefreshConfig:
     """The cheap round: the newest `slice` of the training rows, and how the champion is taught on it.
 
     A bundle keeps `keep` training rows, to be replayed and to tell drift from (0: none, and the next refresh of the
-    bundle knows neither). A refresh of a bundle needs `min_rows` new rows.
+    bundle knows neither). A refresh of a bundle needs `min_rows` new rows. `text` says what becomes of its text models
+    then: "keep" reads the new rows with them, "anew" teaches them again on new and kept rows.
     """
 
     slice: float = 0.2
     min_rows: int = 50
     keep: int = 10_000
+    text: str = "keep"
     teach: Reteach = field(default_factory=Reteach)
 
     def __post_init__(self) -> None:
         if not 0 < self.slice < 1:
             raise ConfigError(f"refresh.slice must lie in (0, 1): it is {self.slice}. Choose for example 0.2.")
+        if self.text not in ("keep", "anew"):
+            raise ConfigError(f"refresh.text must be keep or anew: it is {self.text!r}. Choose one of them.")
         if self.keep < 0 or self.min_rows < 1:
             raise ConfigError("refresh.keep must not be negative, and refresh.min_rows at least 1. Raise them.")
 

@@ -28,6 +28,8 @@ from leanrisk.pipelines.gpu_seconds import charge_gpu
 from leanrisk.pipelines.job import BUNDLE, digest_of
 from leanrisk.pipelines.new_rows import NewRows, joined, new_dataset, new_rows, newest_time, recalling, taught_digest
 from leanrisk.pipelines.publishing import replace_bundle
+from leanrisk.pipelines.reading import PHASE as TEXT
+from leanrisk.pipelines.reading_anew import read_anew
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import save_replay
 from leanrisk.pipelines.round_teacher import PHASE, teacher_of_round
@@ -39,7 +41,7 @@ from leanrisk.techniques.reteach import Reteach
 
 _SILENT = Silent()
 _WORK, _TAUGHT, _ASIDE = "work", "taught", "outcome"
-_PHASES = (PHASE, "refresh: teach")
+_PHASES = (PHASE, "refresh: teach", TEXT)
 
 
 def refresh(
@@ -50,6 +52,7 @@ def refresh(
     config: RefreshConfig | None = None,
     gates: GateConfig | None = None,
     method: str | None = None,
+    text: str | None = None,
     replay: Any = None,
     seed: int = 0,
     resume: bool = False,
@@ -59,8 +62,8 @@ def refresh(
 
     `data`: a file, table or `Dataset` of new rows; `replay`: older ones, in place of those that the bundle keeps. The
     newest 30 % of the new rows judge, the others teach. `config` and `gates` are the bundle's own where they are None;
-    `method` replaces the one of `config`. A round that does not help leaves the champion's bundle unchanged and says
-    so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
+    `method` and `text` replace those of `config`. A round that does not help leaves the champion's bundle unchanged
+    and says so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
     for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `ModelError` for one
     that cannot be taught this way, `ConfigError` for an unknown method, `OutputError` where the champion itself or
     something other than a bundle stands in its place, where `out` is a run's folder, or where another round is at work
@@ -72,6 +75,8 @@ def refresh(
     if method is not None:
         teach = configured(Reteach, {"method": method}, where="refresh.teach", over=config.teach)
         config = replace(config, teach=teach)
+    if text is not None:
+        config = replace(config, text=text)
     model = trainable(champion, config)
     dataset, given, history = recalling(
         champion, new_dataset(champion, data), None if replay is None else new_dataset(champion, replay).labelled
@@ -135,13 +140,27 @@ class _Round:
     def carried_out(self, progress: Progress) -> tuple[Bundle, dict[str, Any]]:
         """Return the bundle that stays, written, and the verdict."""
         lineage = tuple(self.champion.manifest.facts.get("lineage", ()))
-        before = Candidate(self.model.features, self.model, lineage=lineage)
-        after = self._taught(before, progress)
+        before = Candidate(self.model.features, self.model, lineage=lineage, texts=self.champion.texts)
+        if self.config.text == "anew" and self.champion.texts.models:
+            anew = read_anew(
+                self.champion,
+                self.rows,
+                checkpoint=self.checkpoint,
+                ledger=self.ledger,
+                seed=self.seed,
+                progress=progress,
+            )
+            newcomer = replace(self, rows=anew.rows)
+            after = newcomer._taught(replace(before, texts=anew.texts), progress)
+        else:
+            newcomer, after = self, self._taught(before, progress)
         with progress.track("judging champion and newcomer", 1) as advance:
-            kept, reason, results = verdict_on(before, after, self.rows.judge, self.gates, self.seed)
+            kept, reason, results = verdict_on(
+                before, after, self.rows.judge, self.gates, self.seed, read=newcomer.rows.judge
+            )
             advance(1)
         verdict = self._verdict(after, kept, reason, results)
-        stays = self._put_in_place(after, verdict)
+        stays = newcomer._put_in_place(after, verdict)
         write_json(self.out / "refresh.json", verdict)
         shutil.rmtree(self._frozen, ignore_errors=True)
         return stays, verdict
@@ -154,7 +173,7 @@ class _Round:
         facts = self.checkpoint.done(_TAUGHT)
         place = self.checkpoint.place(_TAUGHT)
         if facts is not None:
-            return Candidate(before.features, load_lean(place), lineage=tuple(facts["lineage"]))
+            return replace(before, model=load_lean(place), lineage=tuple(facts["lineage"]))
         teacher = teacher_of_round(
             self.champion, self.model, self.rows, checkpoint=self.checkpoint, ledger=self.ledger, seed=self.seed
         )
@@ -237,7 +256,7 @@ class _Round:
             facts={**past, **facts},
             training=training,
             memory=self._memory(),
-            texts=self.champion.texts,
+            texts=after.reading,
         )
 
     def _memory(self) -> MemoryStore | None:
@@ -250,14 +269,21 @@ class _Round:
 
 
 def verdict_on(
-    before: Candidate, after: Candidate, rows: Dataset, gates: GateConfig, seed: int
+    before: Candidate,
+    after: Candidate,
+    rows: Dataset,
+    gates: GateConfig,
+    seed: int,
+    *,
+    read: Dataset | None = None,
 ) -> tuple[bool, str, tuple[GateResult, ...]]:
     """Return whether `after` replaces `before`, why, and the gates that say so, judged on `rows`.
 
     Gates only ask that nothing is lost. A newcomer that passes them must also be better in AUC or in KS, by point
-    estimate: a model that gains nothing is not worth a deployment.
+    estimate: a model that gains nothing is not worth a deployment. `read`: the same rows as the newcomer's own text
+    models read them.
     """
-    scores = (candidate.model.predict(rows.frame) for candidate in (before, after))
+    scores = before.model.predict(rows.frame), after.model.predict((read or rows).frame)
     results = judge(rows.labels, *scores, config=gates, seed=seed)
     kept, reason = accepted(results, gates)
     if not kept:
