@@ -62,12 +62,12 @@ def refresh(
 
     `data`: a file, table or `Dataset` of new rows; `replay`: older ones, in place of those that the bundle keeps. The
     newest 30 % of the new rows judge, the others teach. `config` and `gates` are the bundle's own where they are None;
-    `method` and `text` replace those of `config`. A round that does not help leaves the champion's bundle unchanged
-    and says so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises `DataError`
-    for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught, `ModelError` for one
-    that cannot be taught this way, `ConfigError` for an unknown method, `OutputError` where the champion itself or
-    something other than a bundle stands in its place, where `out` is a run's folder, or where another round is at work
-    there; nothing is written then.
+    `method` and `text` replace those of `config`. A round that does not help leaves the champion's bundle unchanged and
+    says so. `out/work` keeps the finished steps: with `resume`, a round that was cut goes on from there. Raises
+    `DataError` for rows that the champion cannot learn from, `BundleError` for a bundle that cannot be taught,
+    `ModelError` for one that cannot be taught this way, `ConfigError` for an unknown method, `OutputError` where the
+    champion itself or something other than a bundle stands in its place, where `out` is a run's folder, or where
+    another round is at work there; nothing is written then.
     """
     champion = Bundle.load(bundle)
     _check_apart(champion, Path(out))
