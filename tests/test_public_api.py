@@ -21,6 +21,7 @@ PUBLIC = [
     "distill_image",
     "distill_text",
     "distillation_loss",
+    "generate_synthetic_data",
     "pretrain",
     "refresh",
     "run",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from leanrisk.pipelines.recipe import Recipe as Recipe
     from leanrisk.pipelines.refresh import refresh as refresh
     from leanrisk.pipelines.shrink import shrink as shrink
+    from leanrisk.pipelines.synthesize import generate_synthetic_data as generate_synthetic_data
     from leanrisk.registry.bundle import Bundle as Bundle
     from leanrisk.scenarios.run import run as run
 
@@ -40,6 +41,7 @@ _HOME = {
     "distill_image": "leanrisk.models.image_distillation",
     "distill_text": "leanrisk.models.text_distillation",
     "distillation_loss": "leanrisk.models.losses",
+    "generate_synthetic_data": "leanrisk.pipelines.synthesize",
     "pretrain": "leanrisk.pipelines.pretrain",
     "refresh": "leanrisk.pipelines.refresh",
     "run": "leanrisk.scenarios.run",
@@ -59,6 +61,7 @@ __all__ = [
     "distill_image",
     "distill_text",
     "distillation_loss",
+    "generate_synthetic_data",
     "pretrain",
     "refresh",
     "run",

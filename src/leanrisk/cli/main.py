@@ -45,6 +45,7 @@ COMMANDS = {
     "shrink": Entry("leanrisk.cli.shrink:shrink", "Turn an incumbent into a lean, measured bundle.", _LEAN),
     "refresh": Entry("leanrisk.cli.refresh:refresh", "Teach the last champion what the newest rows say.", _LEAN),
     "pretrain": Entry("leanrisk.cli.pretrain:pretrain", "Teach a network a book's rows, outcomes or not.", _LEAN),
+    "synthesize": Entry("leanrisk.cli.synthesize:synthesize", "Draw new rows like those of a file.", _DATA),
     "score": Entry("leanrisk.cli.score:score", "Score a file with a bundle.", _USE),
     "profile": Entry("leanrisk.cli.profile:profile", "Show where the microseconds of a decision go.", _USE),
     "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leanrisk.core.config import configured, read_toml
+from leanrisk.core.constraints import Constraints
 from leanrisk.core.errors import SchemaError
 from leanrisk.core.memory import PREFIX, Memory
 from leanrisk.core.text_fields import is_text_field
@@ -49,8 +50,8 @@ class Role(StrEnum):
 
 _SINGLE_ROLES = (Role.TARGET, Role.ID, Role.TIME, Role.OUTCOME_TIME, Role.GROUP, Role.SCORE)
 
-_LISTED = ("entities", "links", "edges")
-"""Keys of a memory that hold a list of tables."""
+_LISTED = ("entities", "links", "edges", "ranges", "sums", "orders")
+"""Keys of a memory or of constraints that hold a list of tables."""
 
 _AFTERWARDS = (Role.TARGET, Role.OUTCOME_TIME, Role.EXPOST, Role.SCORE)
 
@@ -87,7 +88,7 @@ class Schema:
 
     `positive` lists the target values that mean "bad", `negative` those that mean "good"; an empty `negative` means
     every other value. Rows whose target is in neither list are unlabelled. `memory` says which entities are remembered;
-    it needs a decision time.
+    it needs a decision time. `constraints` say what generated rows keep to.
     """
 
     columns: tuple[Column, ...]
@@ -96,6 +97,7 @@ class Schema:
     name: str = ""
     description: str = ""
     memory: Memory | None = None
+    constraints: Constraints | None = None
     by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -111,6 +113,9 @@ class Schema:
         object.__setattr__(self, "by_name", seen)
         if self.memory is not None:
             self._check_memory(self.memory)
+        lost = [] if self.constraints is None else [name for name in self.constraints.columns if name not in self]
+        if lost:
+            raise SchemaError(f"Constraints name columns of their table: '{lost[0]}' is none. Correct [constraints].")
 
     def _check_memory(self, memory: Memory) -> None:
         named = [*memory.columns, *filter(None, (memory.amount, memory.known))]
@@ -224,17 +229,19 @@ class Schema:
             **({"negative": list(self.negative)} if self.negative else {}),
             "columns": [_plain(column) for column in self.columns],
             **({} if self.memory is None else {"memory": self.memory.to_dict()}),
+            **({} if self.constraints is None else {"constraints": self.constraints.to_dict()}),
         }
 
     def to_toml(self) -> str:
         """Return the schema as TOML text, one inline table per column so that a person can edit it line by line."""
         plain = self.to_dict()
-        columns, memory = plain.pop("columns"), plain.pop("memory", None)
+        columns = plain.pop("columns")
+        sections = {name: plain.pop(name) for name in ("memory", "constraints") if name in plain}
         lines = [f"{key} = {_toml(value)}" for key, value in plain.items()]
         lines += _toml_rows("columns", columns)
-        if memory is not None:
-            lines += ["", "[memory]"]
-            for key, value in memory.items():
+        for name, section in sections.items():
+            lines += ["", f"[{name}]"]
+            for key, value in section.items():
                 lines += _toml_rows(key, value) if key in _LISTED else [f"{key} = {_toml(value)}"]
         return "\n".join([*lines, ""])
 
