@@ -12,6 +12,7 @@ from leanrisk.core.memory import Fact, Memory
 from leanrisk.core.schema import Schema
 from leanrisk.graph.facts import fact_names
 from leanrisk.pipelines.recipe import Recipe, SimulatedData
+from leanrisk.registry.place import RegistryConfig
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.freeze import Freeze
@@ -111,3 +112,10 @@ def test_the_settings_of_the_how_tos_are_the_defaults():
     settled = shown["refresh"]["teach"].pop("lora")
     assert configured(LoraSettings, settled, where="lora").settled(frozen=False) == LoraSettings().settled(frozen=False)
     assert Recipe.from_dict({"name": "x", **shown}) == Recipe("x")
+
+
+def test_the_settings_of_a_registry_are_the_defaults():
+    shown = tomllib.loads(toml_of(page("registry")))
+    assert set(shown) == {entry.name for entry in fields(RegistryConfig)}
+    assert RegistryConfig(shown["database"], shown["snapshots"]) == RegistryConfig(**shown)
+    assert RegistryConfig.read("registry").database == shown["database"]

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -126,13 +127,14 @@ def test_mlflow_models_serve_answers_on_loopback(model, rows, tmp_path):
         port = free.getsockname()[1]
     told = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "HOME": str(tmp_path)}
     path = os.pathsep.join(filter(None, ["src", os.environ.get("PYTHONPATH")]))
+    tools = Path(sys.executable).parent
     command = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", port]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", *map(str, command), "--workers", "1"],
             stdout=log,
             stderr=log,
-            env={**os.environ, **told, "PYTHONPATH": path},
+            env={**os.environ, **told, "PYTHONPATH": path, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
             start_new_session=True,
         )
         try:

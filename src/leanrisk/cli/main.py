@@ -50,6 +50,7 @@ COMMANDS = {
     "profile": Entry("leanrisk.cli.profile:profile", "Show where the microseconds of a decision go.", _USE),
     "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),
     "memory": Entry("leanrisk.cli.memory:app", "Tell a deployed memory new facts, and ask what it knows.", _USE),
+    "registry": Entry("leanrisk.cli.registry:app", "Keep versions, say which one decides, go back in seconds.", _USE),
     "report": Entry("leanrisk.cli.report:report", "Write the report page of a finished run.", _USE),
     "bench": Entry("leanrisk.cli.bench:bench", "Run one of the project's benchmarks.", _USE),
 }

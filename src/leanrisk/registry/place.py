@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leanrisk.core.config import configured, read_toml
-from leanrisk.core.errors import ConfigError
+from leanrisk.core.errors import ConfigError, RegistryError
 from leanrisk.records.database import database
 from leanrisk.records.journal import Journal
 from leanrisk.registry.snapshots import Snapshots
@@ -77,6 +77,15 @@ class RegistryConfig:
         if "snapshots" in told and "://" not in found.snapshots:
             found = replace(found, snapshots=str(folder / found.snapshots))
         return found
+
+    def check_there(self) -> None:
+        """Raise `RegistryError` where the database is a file that is not there: a look makes no registry."""
+        file = self.database.removeprefix("sqlite:///")
+        if file != self.database and not Path(file).is_file():
+            raise RegistryError(
+                f"A registry begins with its first `leanrisk registry register`: there is none at '{file}'. Check "
+                f"--registry and {NAMED}."
+            )
 
     @property
     def journal(self) -> Journal:
