@@ -264,3 +264,10 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_trained(tmp_pa
         Job.open(
             load(data.frame.with_columns(pl.lit(1.0).alias("text:remark")), named), tiny_recipe(), out=tmp_path, seed=1
         )
+
+
+def test_the_report_tells_how_texts_were_read(finished):
+    for name, title in (("report.html", "Columns of texts"), ("report.zh.html", "文本列")):
+        page = (finished[0] / name).read_text(encoding="utf-8")
+        assert title in page
+        assert "remark" in page

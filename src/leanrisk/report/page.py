@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leanrisk.core.files import write_text
-from leanrisk.report import bars, curves, fidelity, funnel, learning, market, provenance, tables
+from leanrisk.report import bars, curves, fidelity, funnel, learning, market, provenance, reading, tables
 from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import SIDES, Figure
@@ -140,6 +140,7 @@ def _tables(run: Facts, evidence: Facts, words: Words) -> dict[str, Any]:
     return {
         "gates": tables.gates(run, words) if run.items("gates") else None,
         "steps": tables.steps(run, words) if run.items("steps") else None,
+        "texts": reading.texts(run, words),
         "stages": funnel.stages(run, words),
         "fates": funnel.fates(run, words),
         "learning": learning.facts(run, words),
