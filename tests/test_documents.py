@@ -17,6 +17,7 @@ from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.freeze import Freeze
 from leanrisk.techniques.lora import Lora
+from leanrisk.techniques.read_text import ReadText
 from leanrisk.techniques.tuning import LoraSettings
 
 ROOT = Path(__file__).parents[1]
@@ -90,6 +91,16 @@ def test_the_settings_of_the_selection_are_the_defaults():
     shown = technique(step["technique"], step["settings"])
     assert shown == technique("select", {})
     assert set(step["settings"]) == {entry.name for entry in fields(shown)} - {"name"}  # type: ignore[arg-type]
+
+
+def test_the_step_that_reads_texts_has_the_defaults_of_its_how_to():
+    step, book = re.findall(r"^```toml\n(.*?)^```$", page("text"), flags=re.MULTILINE | re.DOTALL)
+    first, _ = tomllib.loads(step)["steps"]
+    shown = technique("text", first["settings"])
+    assert isinstance(shown, ReadText)
+    # The body alone has a shallow default of its own; a bag has no blocks.
+    assert shown == ReadText()
+    assert Recipe.from_dict({"name": "x", **tomllib.loads(book)}).data == SimulatedData("sme", 40000, 80, text=True)
 
 
 def test_the_settings_of_the_how_tos_are_the_defaults():
