@@ -408,3 +408,11 @@ def test_a_failed_pointer_leaves_no_row(with_mlflow):
             with pytest.raises(RecordsError, match="full"):
                 with_mlflow.promote("3", who="ana", why="x", alias="challenger")
     assert with_mlflow.journal.head == before
+
+
+def test_moving_a_pointer_loads_nothing_that_scores():
+    code = (
+        "import sys, leanrisk.registry.registry\n"
+        "assert not {'numpy', 'polars', 'onnxruntime', 'pyarrow', 'mlflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -97,7 +97,7 @@ _table = sql.Table(
     sql.Column("evidence", sql.String(64), nullable=False),
     sql.Column("previous", sql.String(64), nullable=False),
     sql.Column("digest", sql.String(64), nullable=False, unique=True),
-    sql.Index(f"{TABLE}_alias", "alias", "seq"),
+    sql.Index(f"{TABLE}_alias", "alias", "moment", "seq"),
 )
 _MOVED = _table.c.action.in_([str(action) for action in MOVES])
 
@@ -298,7 +298,9 @@ def _row(
 
 
 def _current(connection: Connection, alias: str, moment: str | None = None) -> str | None:
-    query = sql.select(_table.c.after).where(_table.c.alias == alias, _MOVED).order_by(_table.c.seq.desc()).limit(1)
+    query = sql.select(_table.c.after).where(_table.c.alias == alias, _MOVED)
+    # Moments never run backwards, so this is the order of the rows, and that of the index.
+    query = query.order_by(_table.c.moment.desc(), _table.c.seq.desc()).limit(1)
     if moment is not None:
         query = query.where(_table.c.moment <= moment)
     found: str | None = connection.execute(query).scalar()

@@ -29,6 +29,7 @@ from leanrisk.graph.store import MemoryStore
 from leanrisk.models.onnx_session import GraphSession
 from leanrisk.models.record_scorer import Beside, RecordScorer, beside_each, no_number
 from leanrisk.models.text_columns import TextColumns
+from leanrisk.registry import manifest as manifest_file
 from leanrisk.registry.manifest import MEMORY, TEXT, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST
 from leanrisk.registry.reference import made_texts
@@ -36,8 +37,7 @@ from leanrisk.registry.reference import made_texts
 T = TypeVar("T")
 
 GRAPH, ENCODER, SCHEMA, REFERENCE, CARD = "model.onnx", "encoder.json", "schema.toml", "reference.json", "card.json"
-TRAINING = "training"
-"""Folder of what only a later refresh needs; a scoring host may leave it out when it copies a bundle."""
+TRAINING = manifest_file.TRAINING
 
 REFERENCE_TOLERANCE = 1e-6
 """Largest difference from the stored reference predictions: another processor may round the last bits otherwise."""

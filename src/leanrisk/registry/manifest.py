@@ -13,6 +13,8 @@ from leanrisk.core.files import sha256_of, write_json
 
 NAME = "manifest.json"
 FORMAT = 1
+TRAINING = "training"
+"""Folder of what only a later refresh needs; a scoring host may leave it out when it copies a bundle."""
 MEMORY = "memory"
 """Folder of a bundle's memory and the fact that tells of it: it grows after the bundle is made, and checks itself."""
 TEXT = "text"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
 from leanrisk.core.errors import RegistryError
 from leanrisk.records.database import reaching, reading
-from leanrisk.registry.bundle import Bundle
 from leanrisk.registry.mlflow_client import client, quiet_mlflow
 from leanrisk.registry.mlflow_tables import SNAPSHOT, MlflowTables
 from leanrisk.registry.place import RegistryConfig
-from leanrisk.registry.pyfunc import check_model, write_model
 from leanrisk.registry.remote import Remote
 from leanrisk.registry.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from leanrisk.registry.bundle import Bundle
 
 FOLDER = "models"
 _TOLD = ("scenario", "seed", "data", "parent", "precision")
@@ -44,6 +46,8 @@ class ModelShelf:
 
     def write(self, bundle: Bundle) -> None:
         """Write a bundle's model folder, where it is not there already."""
+        from leanrisk.registry.pyfunc import write_model
+
         snapshot = bundle.digest
         if self._remote is not None:
             if not self._remote.has(f"{FOLDER}/{snapshot}/MLmodel"):
@@ -60,6 +64,8 @@ class ModelShelf:
 
     def check(self, snapshot: str) -> None:
         """Raise `BundleError` where a model folder is not what `add` wrote; one that is not there is no fault."""
+        from leanrisk.registry.pyfunc import check_model
+
         if self._remote is not None:
             if self._remote.has(f"{FOLDER}/{snapshot}/MLmodel"):
                 with tempfile.TemporaryDirectory(prefix="leanrisk-model-") as aside:

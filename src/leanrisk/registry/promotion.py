@@ -7,11 +7,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leanrisk.core.errors import RegistryError
 from leanrisk.records.journal import Action, Row
-from leanrisk.registry.bundle import CARD, Bundle
+
+if TYPE_CHECKING:
+    from leanrisk.registry.bundle import Bundle
 
 CHAMPION, CHALLENGER, CONTROL = "champion", "challenger", "control"
 ALIASES = (CHAMPION, CHALLENGER, CONTROL)
@@ -33,6 +35,8 @@ class Evidence:
     @classmethod
     def of(cls, bundle: Bundle) -> Evidence:
         """Return the evidence in a bundle: of its run against the incumbent, or of its refresh against the champion."""
+        from leanrisk.registry.bundle import CARD
+
         content = (bundle.folder / CARD).read_bytes()
         card = json.loads(content)
         digest = hashlib.sha256(content).hexdigest()

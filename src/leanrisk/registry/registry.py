@@ -7,18 +7,21 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Connection, Engine
 
 from leanrisk.core.errors import ConfigError, RegistryError
 from leanrisk.records.database import database, reading
 from leanrisk.records.journal import Action, Journal, OvertakenError, Row
-from leanrisk.registry.bundle import Bundle
 from leanrisk.registry.mlflow_tables import MlflowTables
 from leanrisk.registry.model_shelf import ModelShelf
 from leanrisk.registry.place import RegistryConfig
 from leanrisk.registry.promotion import ALIASES, CHAMPION, Evidence, Pending, check_gates, predecessor
 from leanrisk.registry.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from leanrisk.registry.bundle import Bundle
 
 WATCHER = "leanrisk"
 """Who noticed what was done from outside."""
@@ -72,6 +75,8 @@ class Registry:
         `training` false leaves out what only a later refresh needs. Raises `BundleError` for a bundle that is altered
         or does not repeat its reference predictions here.
         """
+        from leanrisk.registry.bundle import Bundle
+
         source = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         source.check_reference()
         evidence = Evidence.of(source).digest

@@ -13,14 +13,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leanrisk.core.errors import BundleError, OutputError, RegistryError
 from leanrisk.core.files import flushed, sha256_of, writable_folder
-from leanrisk.graph.persist import locked
-from leanrisk.registry.bundle import TRAINING, Bundle
-from leanrisk.registry.manifest import MEMORY, Manifest
+from leanrisk.registry.manifest import MEMORY, TRAINING, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST
 from leanrisk.registry.remote import Remote
+
+if TYPE_CHECKING:
+    # What scores is loaded where something is scored: a rollback hashes files and moves a pointer.
+    from leanrisk.registry.bundle import Bundle
 
 FOLDER = "snapshots"
 CACHE = "LEANRISK_CACHE"
@@ -52,6 +55,8 @@ class Snapshots:
         real cases among it. A memory is copied as it stands; it goes on learning where it is served. Raises
         `BundleError` for a bundle that is altered, `OutputError` where the place refuses.
         """
+        from leanrisk.registry.bundle import Bundle
+
         source = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         if source.digest not in self:
             with self._copy(source.folder, training=training) as part:
@@ -86,6 +91,8 @@ class Snapshots:
 
     def load(self, snapshot: str) -> Bundle:
         """Return the snapshot as a bundle; raises as `folder` does."""
+        from leanrisk.registry.bundle import Bundle
+
         return Bundle.load(self.folder(snapshot))
 
     def verify(self, snapshot: str) -> int:
@@ -106,7 +113,7 @@ class Snapshots:
             self._fetch(snapshot, target, whole=True)
             return
         place = self.folder(snapshot)
-        with locked(place / MEMORY) if (place / MEMORY).is_dir() else contextlib.nullcontext():
+        with _at_rest(place / MEMORY):
             shutil.copytree(place, target)
         self._checked(target, snapshot)
 
@@ -150,10 +157,8 @@ class Snapshots:
         writable_folder(self._local)
         part = Path(tempfile.mkdtemp(dir=self._local, prefix=".", suffix=".part"))
         left_out = None if training else shutil.ignore_patterns(TRAINING)
-        memory = source / MEMORY
         try:
-            # A batch that is being written must be whole in the copy, too.
-            with locked(memory) if memory.is_dir() else contextlib.nullcontext():
+            with _at_rest(source / MEMORY):
                 shutil.copytree(source, part, dirs_exist_ok=True, ignore=left_out, symlinks=True)
             _sealed(part)
             yield part
@@ -191,6 +196,8 @@ class Snapshots:
         Manifest.read(place).verify(place, optional=TRAINING)
 
     def _audited(self, place: Path) -> int:
+        from leanrisk.registry.bundle import Bundle
+
         bundle = Bundle.load(place)
         if bundle.memory is not None:
             bundle.memory.keep_up()
@@ -201,6 +208,15 @@ class Snapshots:
             f"A snapshot must be in the store: '{snapshot}' is not in '{self.place}'. `leanrisk registry list` shows "
             "what is; a pruned one comes back by registering its bundle again."
         )
+
+
+def _at_rest(memory: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold a memory, if there is one: a batch that is being written must be whole in a copy, too."""
+    if not memory.is_dir():
+        return contextlib.nullcontext()
+    from leanrisk.graph.persist import locked
+
+    return locked(memory)
 
 
 def _checked_id(snapshot: str) -> str:
