@@ -34,12 +34,15 @@ _EXTRAS = {
     "accelerate": "train",
     "alembic": "registry",
     "fsspec": "registry",
+    "fastapi": "serve",
     "jinja2": "report",
     "lightgbm": "train",
     "mlflow": "registry",
     "onnx": "train",
     "optbinning": "scorecard",
     "optuna": "train",
+    "prometheus_client": "serve",
+    "pydantic_core": "serve",
     "pandas": "train",
     "peft": "train",
     "psycopg": "registry",
@@ -50,6 +53,7 @@ _EXTRAS = {
     "sqlparse": "registry",
     "torch": "train",
     "transformers": "train",
+    "uvicorn": "serve",
     "xgboost": "xgboost",
 }
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "pretrain": Entry("leanrisk.cli.pretrain:pretrain", "Teach a network a book's rows, outcomes or not.", _LEAN),
     "synthesize": Entry("leanrisk.cli.synthesize:synthesize", "Draw new rows like those of a file.", _DATA),
     "score": Entry("leanrisk.cli.score:score", "Score a file with a bundle.", _USE),
+    "serve": Entry("leanrisk.cli.serve:app", "Answer scores over HTTP; keep the keys of those who may ask.", _USE),
     "profile": Entry("leanrisk.cli.profile:profile", "Show where the microseconds of a decision go.", _USE),
     "adapters": Entry("leanrisk.cli.adapters:app", "Keep many adapters on one base, and switch between them.", _USE),
     "memory": Entry("leanrisk.cli.memory:app", "Tell a deployed memory new facts, and ask what it knows.", _USE),
