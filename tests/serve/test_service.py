@@ -233,7 +233,10 @@ def test_it_ends_well_after_it_said_so(place, tmp_path):
         client = one.client()
         assert client.score({}).status == 200
         assert one.stop() == 0
-        assert [line["event"] for line in one.lines if line["event"] in ("leaving", "stopped")] == ["leaving", "stopped"]
+        assert [line["event"] for line in one.lines if line["event"] in ("leaving", "stopped")] == [
+            "leaving",
+            "stopped",
+        ]
         client.close()
 
 
