@@ -21,7 +21,11 @@ from leanrisk.pipelines.memory_update import update_memory
 from leanrisk.pipelines.refresh import refresh, verdict_on
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.pipelines.shrink import shrink
+from leanrisk.registry.audit import audit
+from leanrisk.registry.backup import backup, restore
 from leanrisk.registry.bundle import Bundle
+from leanrisk.registry.place import RegistryConfig
+from leanrisk.registry.registry import Registry
 from leanrisk.registry.shelf import Shelf
 from leanrisk.serve.scoring import Scorer
 from tests.pipelines.banks import SCHEMA, brokered, brokered_data, memory_recipe
@@ -303,3 +307,29 @@ def test_a_brought_model_is_no_easy_rival_for_facts_that_tell_nothing(tmp_path):
     result = run_recipe(data, recipe, out=tmp_path, seed=SEED)
     step = next(step for step in result["steps"] if step["technique"] == "memory")
     assert not step["accepted"], step["reason"]
+
+
+def test_a_registered_run_is_promoted_by_its_own_gates_and_its_memory_learns_in_place(finished, tmp_path):
+    place = tmp_path / "registry"
+    registry = Registry.open(RegistryConfig(f"sqlite:///{place}/registry.db", str(place), mlflow=False))
+    version = registry.register(finished[0] / "bundle", who="ana")
+    assert registry.promote("1", who="ana", why="first")[1].action == "promote"
+    folder = registry.store.folder(version.snapshot)
+    before = Bundle.load(folder).memory
+    assert before is not None
+    update_memory(folder, brokered(60, seed=9, later=1200))
+    grown = registry.store.load(version.snapshot)
+    assert grown.memory is not None
+    assert grown.memory.history.rows == before.history.rows + 60
+    assert audit(registry).faults == ()
+    # The same bundle once more takes nothing away from what was learned.
+    assert registry.register(finished[0] / "bundle", who="ana").number == version.number
+    made = backup(registry, tmp_path / "backup", who="ana")
+    other = tmp_path / "other"
+    again = Registry.open(RegistryConfig(f"sqlite:///{other}/registry.db", str(other), mlflow=False))
+    assert restore(again, tmp_path / "backup", who="ben") == made
+    kept = again.store.load(version.snapshot).memory
+    assert kept is not None
+    assert kept.history.rows == grown.memory.history.rows
+    for opened in (registry, again):
+        opened.close()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from leanrisk.core.errors import BundleError, ConfigError, RecordsError, RegistryError
 from leanrisk.registry.audit import ANCHOR, audit
@@ -25,8 +27,8 @@ def bundles(tmp_path_factory):
     return copies(tmp_path_factory.mktemp("bundles"), 4)
 
 
-def opened(folder, *, clock=None, **settings):
-    config = RegistryConfig(database=f"sqlite:///{folder}/registry.db", snapshots=str(folder), **settings)
+def opened(folder, *, clock=None, **rules):
+    config = RegistryConfig(database=f"sqlite:///{folder}/registry.db", snapshots=str(folder), **rules)
     return Registry.open(config, clock=clock)
 
 
@@ -101,8 +103,41 @@ def test_a_rollback_may_name_any_earlier_target(filled):
             filled.rollback(who="ana", why="x", to=never)
 
 
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory, bundles):
+    """A registry that lives on from example to example, and what it must know: a list of moves, and a pile."""
+    registry = opened(tmp_path_factory.mktemp("lived"), mlflow=False, clock=Clock())
+    for bundle in bundles:
+        registry.register(bundle, who="ana")
+    yield registry, [], []
+    registry.close()
+
+
+@settings(max_examples=25)
+@given(moves=st.lists(st.tuples(st.sampled_from(["1", "2", "3", "4", "back"]), st.integers(0, 2)), max_size=5))
+def test_any_sequence_of_promotions_and_rollbacks_is_known_for_every_moment(lived, moves):
+    registry, known, pile = lived
+    for what, wait in moves:
+        moment = registry.journal._clock.later(wait)
+        if what == "back" and len(pile) > 1:
+            pile.pop()
+            registry.rollback(who="ana", why="x")
+        elif what != "back" and pile[-1:] != [what]:
+            pile.append(what)
+            registry.promote(what, who="ana", why="x")
+        else:
+            with pytest.raises(RegistryError):
+                registry.rollback(who="ana", why="x") if what == "back" else registry.promote(what, who="a", why="x")
+        known.append((moment, pile[-1] if pile else None))
+    numbers = {version.snapshot: str(version.number) for version in registry.versions()}
+    for moment in {when + dt.timedelta(seconds=shift) for when, _ in known[-12:] for shift in (-1, -1e-6, 0, 0.5)}:
+        expected = ([None] + [number for when, number in known if when <= moment])[-1]
+        assert numbers.get(registry.as_of(moment).get("champion", "")) == expected
+    assert registry.journal.verify() == registry.journal.head[0]
+
+
 @pytest.mark.parametrize(
-    ("settings", "why"),
+    ("told", "why"),
     [
         ({"verdict": ""}, "no run judged it"),
         ({"verdict": "failed"}, "gate 'final: ks' is failed"),
@@ -110,8 +145,8 @@ def test_a_rollback_may_name_any_earlier_target(filled):
         ({"refresh": True, "verdict": "failed"}, "gate 'auc' is failed"),
     ],
 )
-def test_a_champion_has_passed_its_gates_or_is_forced_with_a_reason(registry, tmp_path, settings, why):
-    registry.register(gated(tmp_path / "new", **settings), who="ana")
+def test_a_champion_has_passed_its_gates_or_is_forced_with_a_reason(registry, tmp_path, told, why):
+    registry.register(gated(tmp_path / "new", **told), who="ana")
     with pytest.raises(RegistryError, match=why):
         registry.promote("1", who="ana", why="I like it")
     with pytest.raises(ConfigError, match="reason"):
@@ -123,14 +158,14 @@ def test_a_champion_has_passed_its_gates_or_is_forced_with_a_reason(registry, tm
 
 
 @pytest.mark.parametrize(
-    "settings", [{"verdict": "not_proven"}, {"refresh": True}, {"refresh": True, "verdict": "not_proven"}]
+    "told", [{"verdict": "not_proven"}, {"refresh": True}, {"refresh": True, "verdict": "not_proven"}]
 )
-def test_what_a_run_let_through_may_be_promoted_and_proof_may_be_asked_for(tmp_path, settings):
-    bundle = gated(tmp_path / "new", **settings)
+def test_what_a_run_let_through_may_be_promoted_and_proof_may_be_asked_for(tmp_path, told):
+    bundle = gated(tmp_path / "new", **told)
     for proven in (False, True):
         registry = opened(tmp_path / f"registry{proven}", mlflow=False, proven=proven)
         registry.register(bundle, who="ana")
-        if proven and settings.get("verdict") == "not_proven":
+        if proven and told.get("verdict") == "not_proven":
             with pytest.raises(RegistryError, match="not proven"):
                 registry.promote("1", who="ana", why="x")
         else:

@@ -113,7 +113,11 @@ class Journal:
         """`clock` tells an aware moment; default: the server's on PostgreSQL, one for all hosts, else this host's."""
         self.engine = engine
         self._clock = clock
+        with reading(engine) as connection:
+            if sql.inspect(connection).has_table(TABLE):
+                return
         with writing(engine, _LOCK) as connection:
+            # Another process may have made it meanwhile.
             if not sql.inspect(connection).has_table(TABLE):
                 _metadata.create_all(connection)
                 guard(connection, TABLE)
