@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from dataclasses import replace
 
 import numpy as np
@@ -17,16 +18,22 @@ from leanrisk.core.errors import BundleError, ConfigError, DataError, SchemaErro
 from leanrisk.core.metrics import auc
 from leanrisk.core.schema import Column, Kind, Role
 from leanrisk.data.load import load
+from leanrisk.evaluate.gates import GateConfig
 from leanrisk.models.text_columns import TextColumns
+from leanrisk.pipelines.adapters import add
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.newest_slice import newest_slice
+from leanrisk.pipelines.recipe import Recipe
 from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.registry.bundle import Bundle
+from leanrisk.registry.shelf import Shelf, opened
 from leanrisk.serve.profiling import profile
 from leanrisk.serve.scoring import Scorer
+from tests.pipelines.banks import SCHEMA as BANKS
+from tests.pipelines.banks import STEPS, brokered
 from tests.pipelines.remarks import SCHEMA, STEP, remarked, remarked_data, text_recipe
-from tests.pipelines.tiny import SEED, tiny_recipe
+from tests.pipelines.tiny import RECIPE, SEED, tiny_recipe
 
 FIELD = "text:remark"
 ODD = [
@@ -271,3 +278,45 @@ def test_the_report_tells_how_texts_were_read(finished):
         page = (finished[0] / name).read_text(encoding="utf-8")
         assert title in page
         assert "remark" in page
+
+
+def test_a_shelf_of_adapters_reads_the_same_texts(bundle, tmp_path):
+    gates = GateConfig(auc_margin=-1.0, ks_margin=-1.0, resamples=100)
+    news = remarked(900, seed=7, later=1000)
+    stays, verdict = refresh(bundle, news, out=tmp_path / "out", method="lora", gates=gates, seed=1)
+    assert verdict["accepted"], verdict["reason"]
+    add(tmp_path / "shelf", "spring", stays.folder, base=bundle)
+    Shelf.open(tmp_path / "shelf").use("spring")
+    rows = remarked(20, seed=8, later=2000)
+    np.testing.assert_allclose(opened(tmp_path / "shelf").score(rows), stays.score(rows), atol=1e-6)
+    anew, verdict = refresh(bundle, news, out=tmp_path / "anew", method="lora", text="anew", gates=gates, seed=1)
+    assert verdict["accepted"], verdict["reason"]
+    with pytest.raises(BundleError, match="text models"):
+        add(tmp_path / "shelf", "anew", anew.folder)
+
+
+def test_a_memory_and_texts_go_together(tmp_path):
+    """Who brokered a loan and what its remark says each tell something; the second step is judged by its own gain."""
+    schema = replace(BANKS, columns=(*BANKS.columns, Column("remark", Kind.TEXT)))
+
+    def book(rows, **options):
+        frame, rng = brokered(rows, **options), np.random.default_rng(rows)
+        tense = rng.random(rows) < 0.5
+        bad = np.where(rng.random(rows) < 0.25, tense, frame["bad"].to_numpy()).astype(np.int8)
+        texts = ["wages are overdue" if strained else "orders grow" for strained in tense]
+        return frame.with_columns(bad=pl.Series(bad), remark=pl.Series(texts))
+
+    plain = tomllib.loads(STEPS)["steps"]
+    recipe = Recipe.from_dict({**tomllib.loads(RECIPE), "steps": [plain[0], STEP, plain[1]]})
+    result = run_recipe(load(book(2400), schema), recipe, out=tmp_path / "run", seed=SEED)
+    assert [step["accepted"] for step in result["steps"][:3]] == [True, True, True]
+    model = Bundle.load(tmp_path / "run" / "bundle")
+    assert set(model.features) == {"income", "amount", "bank", "decided", "remark"}
+    assert [part.what for part in model.beside] == ["read the texts", "look the memory up"]
+    later = book(40, seed=3, later=1000).drop("bad")
+    assert [model.record(record) for record in later.to_dicts()] == model.score(later).tolist()
+    assert set(model.facts_of(later.to_dicts()[0])) == {
+        name for name in model.encoder.fields.names if "memory." in name
+    }
+    stays, _ = refresh(model.folder, book(900, seed=5, later=1100), out=tmp_path / "next", text="anew", seed=1)
+    assert stays.record(later.to_dicts()[0]) == stays.score(later.head(1))[0]
