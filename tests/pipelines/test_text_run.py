@@ -21,11 +21,13 @@ from leanrisk.data.load import load
 from leanrisk.evaluate.gates import GateConfig
 from leanrisk.models.text_columns import TextColumns
 from leanrisk.pipelines.adapters import add
+from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.newest_slice import newest_slice
 from leanrisk.pipelines.recipe import Recipe
 from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.run import run_recipe
+from leanrisk.pipelines.shrink import shrunk
 from leanrisk.registry.bundle import Bundle
 from leanrisk.registry.shelf import Shelf, opened
 from leanrisk.serve.profiling import profile
@@ -240,19 +242,24 @@ def test_a_run_that_was_cut_takes_the_models_up(finished, tmp_path):
     assert first == second
 
 
+def only_step(dataset, out):
+    """Return the candidate and the record of the step 'text' alone."""
+    job = Job.open(dataset, replace(text_recipe(), steps=text_recipe().steps[:1]), out=out, seed=SEED)
+    done = shrunk(job, contender(job))
+    return done.candidate, done.steps[0]
+
+
 def test_remarks_that_tell_nothing_are_left_out(tmp_path):
-    result = run_recipe(remarked_data(900, seed=1, telling=False), text_recipe(), out=tmp_path, seed=SEED)
-    step = result["steps"][0]
+    candidate, step = only_step(remarked_data(700, seed=1, telling=False), tmp_path)
     assert (step["technique"], step["accepted"]) == ("text", False)
-    assert "remark" not in Bundle.load(tmp_path / "bundle").features
-    assert result["lean"]["text"] is None
+    assert "remark" not in candidate.columns
+    assert candidate.reading.models == {}
 
 
 def test_texts_that_hold_no_word_drop_the_step(tmp_path):
-    data = load(remarked(900).with_columns(remark=pl.lit(" ")), SCHEMA)
-    result = run_recipe(data, text_recipe(), out=tmp_path, seed=SEED)
-    assert not result["steps"][0]["accepted"]
-    assert "word" in result["steps"][0]["reason"]
+    _, step = only_step(load(remarked(700).with_columns(remark=pl.lit(" ")), SCHEMA), tmp_path)
+    assert not step["accepted"]
+    assert "word" in step["reason"]
 
 
 def test_settings_that_cannot_work_are_refused_before_anything_is_trained(tmp_path):
@@ -318,5 +325,3 @@ def test_a_memory_and_texts_go_together(tmp_path):
     assert set(model.facts_of(later.to_dicts()[0])) == {
         name for name in model.encoder.fields.names if "memory." in name
     }
-    stays, _ = refresh(model.folder, book(900, seed=5, later=1100), out=tmp_path / "next", text="anew", seed=1)
-    assert stays.record(later.to_dicts()[0]) == stays.score(later.head(1))[0]
