@@ -333,12 +333,17 @@ def test_what_was_pruned_meanwhile_is_not_pointed_at(filled, monkeypatch):
     assert filled.journal.aliases() == {}
 
 
-def test_neither_the_registry_nor_the_service_imports_mlflow():
-    code = (
-        "import sys, leanrisk.registry.registry, leanrisk.registry.audit, leanrisk.registry.backup, "
-        "leanrisk.registry.retention, leanrisk.registry.pyfunc, leanrisk.serve.scoring\n"
-        "assert not {'mlflow', 'torch', 'pandas', 'fsspec', 'lightgbm'} & set(sys.modules)"
-    )
+def test_what_moves_a_pointer_loads_no_scorer_and_nothing_loads_mlflow(filled):
+    code = f"""
+import sys
+import leanrisk.registry.registry
+assert not {{'numpy', 'polars', 'onnxruntime', 'pyarrow', 'mlflow'}} & set(sys.modules)
+import leanrisk.registry.audit, leanrisk.registry.backup, leanrisk.registry.retention
+import leanrisk.registry.pyfunc, leanrisk.serve.scoring
+from leanrisk.registry.snapshots import Snapshots
+Snapshots({filled.store.place!r}).load({filled.find("1").snapshot!r}).check_reference()
+assert not {{'mlflow', 'torch', 'pandas', 'fsspec', 'lightgbm'}} & set(sys.modules)
+"""
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -443,11 +448,3 @@ def test_a_failed_pointer_leaves_no_row(with_mlflow):
             with pytest.raises(RecordsError, match="full"):
                 with_mlflow.promote("3", who="ana", why="x", alias="challenger")
     assert with_mlflow.journal.head == before
-
-
-def test_moving_a_pointer_loads_nothing_that_scores():
-    code = (
-        "import sys, leanrisk.registry.registry\n"
-        "assert not {'numpy', 'polars', 'onnxruntime', 'pyarrow', 'mlflow'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
