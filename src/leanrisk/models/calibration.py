@@ -121,6 +121,16 @@ def fit_calibration(labels: Floats, logits: Floats, *, seed: int) -> Calibration
     return platt
 
 
+def fit_line(labels: Floats, logits: Floats) -> Calibration:
+    """Return Platt's line alone, fitted to these held-out rows: 0/1 labels and raw logits, both (rows,).
+
+    Raises `ModelError` for rows of one outcome. Source: Platt (1999).
+    """
+    if labels.size == 0 or labels.min() == labels.max():
+        raise ModelError("Calibration needs held-out rows of both outcomes: there is one only. Bring more rows.")
+    return _platt(labels, logits)
+
+
 def standardising(mean: float, scale: float) -> Calibration:
     """Return the map of a regression: from the standardised target back to its own unit."""
     return Calibration(kind="standard", slope=scale, intercept=mean, link="identity")

@@ -34,15 +34,16 @@ def refit_gbdt(
     seed: int,
     objective: Objective | str = Objective.BINARY,
     threads: int = 1,
+    weights: npt.NDArray[np.float32] | None = None,
 ) -> Gbdt:
     """Return LightGBM fitted once on all rows with these parameters and this number of trees.
 
-    `labels`: shape (rows,), 1 = bad and 0 = good (regression: any finite value). Equal arguments give equal trees.
-    Raises `ModelError` for labels that do not fit the objective.
+    `labels`: shape (rows,), 1 = bad and 0 = good (regression: any finite value); `weights` of the rows, None: alike.
+    Equal arguments give equal trees. Raises `ModelError` for labels that do not fit the objective.
     """
     objective = Objective(objective)
     checked = checked_labels(inputs, labels, objective)
-    data = training_data(inputs, checked, fields, threads=threads)
+    data = training_data(inputs, checked, fields, threads=threads, weights=weights)
     return Gbdt(
         boosted(data, params, rounds=rounds, seed=seed, objective=objective, threads=threads),
         fields,
@@ -99,7 +100,14 @@ def checked_labels(
     return values
 
 
-def training_data(inputs: Inputs, labels: npt.NDArray[np.float32], fields: Fields, *, threads: int) -> lgb.Dataset:
+def training_data(
+    inputs: Inputs,
+    labels: npt.NDArray[np.float32],
+    fields: Fields,
+    *,
+    threads: int,
+    weights: npt.NDArray[np.float32] | None = None,
+) -> lgb.Dataset:
     """Return the binned rows; bins are made once and shared by every fold and trial through `Dataset.subset`.
 
     Bin edges are quantiles of the columns over all rows given (labels play no part), as in LightGBM's own `cv`.
@@ -108,6 +116,7 @@ def training_data(inputs: Inputs, labels: npt.NDArray[np.float32], fields: Field
     data = lgb.Dataset(
         inputs.matrix(),
         labels,
+        weight=weights,
         feature_name=safe_names(fields.names),
         categorical_feature=list(range(first, first + len(fields.category))),
         params={"feature_pre_filter": False, "verbosity": -1, "num_threads": threads, "data_random_seed": 1},

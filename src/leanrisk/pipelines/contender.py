@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from leanrisk.core.schema import Kind
 from leanrisk.core.seeding import derived_seed
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.models.folds import make_folds
-from leanrisk.models.gbdt import load_gbdt
+from leanrisk.models.gbdt import Gbdt, load_gbdt
 from leanrisk.models.gbdt_fit import SLIM_PARAMS, SLIM_ROUNDS, refit_gbdt, slim_gbdt
 from leanrisk.models.gbdt_search import train_gbdt_full
 from leanrisk.models.incumbent import Incumbent, Reading
@@ -30,7 +30,7 @@ from leanrisk.models.scorecard import load_scorecard
 from leanrisk.models.scorecard_fit import ScorecardConfig, fit_scorecard
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.teachers import OpinionCache, PluggedTeacher, frame_digest
-from leanrisk.techniques.base import Ask, Model, Teacher
+from leanrisk.techniques.base import Ask, Enrichment, Model, Teacher
 
 FULL, REFIT = "incumbent: full routine", "incumbent: refit"
 _STEP = "incumbent"
@@ -45,6 +45,7 @@ class Contender:
 
     `train` is the cost of its full routine and `refit` of one fit with fixed parameters, None where neither took place.
     `others` and `columns` teach beside it, with equal weight in log-odds; `cache` keeps what all of them said.
+    `enrichment`: how trees trained here are fitted where an accepted step says that the rows alone are not enough.
     """
 
     model: Incumbent
@@ -56,6 +57,7 @@ class Contender:
     others: tuple[PluggedTeacher, ...] = ()
     columns: tuple[ScoreColumn, ...] = ()
     cache: OpinionCache | None = None
+    enrichment: Enrichment | None = None
 
     def seeing(self, rows: Dataset) -> Contender:
         """Return the contender whose fits read all features of `rows`, where those are others than its own.
@@ -77,12 +79,24 @@ class Contender:
         """Return the incumbent fitted once on `rows` with its fixed parameters; one brought along stays as it is."""
         if self.params is None:
             return self.model
+        if self.enrichment is not None and self.model.kind == "lightgbm":
+            made = self.enrichment.fitted(rows, partial(self.weighted, seed=seed))
+            assert isinstance(made, Gbdt)
+            return made
         inputs, reading = self.encoder.inputs(rows.frame), reading_of(self.encoder)
         if self.model.kind == "scorecard":
             config = configured(ScorecardConfig, self.params, where="scorecard")
             return fit_scorecard(inputs, rows.labels, self.encoder.fields, reading, config)
         return refit_gbdt(
             inputs, rows.labels, self.encoder.fields, reading, params=self.params, rounds=self.rounds, seed=seed
+        )
+
+    def weighted(self, rows: Dataset, weights: npt.NDArray[np.float32], *, seed: int) -> Gbdt:
+        """Return trees with the incumbent's fixed parameters, fitted once on weighted rows."""
+        inputs, fields, reading = self.encoder.inputs(rows.frame), self.encoder.fields, reading_of(self.encoder)
+        params, rounds = (SLIM_PARAMS, SLIM_ROUNDS) if self.params is None else (self.params, self.rounds)
+        return refit_gbdt(
+            inputs, rows.labels, fields, reading, params=params, rounds=rounds, seed=seed, weights=weights
         )
 
     def panel(self, rows: Dataset, *, seed: int) -> tuple[Model, ...]:
@@ -153,7 +167,8 @@ class Contender:
         others = (other.identity for other in self.others)
         columns = (repr(column) for column in self.columns)
         params = json.dumps(self.params, sort_keys=True, default=str)
-        told = (self.model.kind, ",".join(self.model.features), params, str(self.rounds), *others, *columns)
+        enriched = () if self.enrichment is None else (repr(self.enrichment),)
+        told = (self.model.kind, ",".join(self.model.features), params, str(self.rounds), *others, *columns, *enriched)
         return (*told, ",".join(self.encoder.fields.names), frame_digest(rows.frame))
 
     def opinions(self, rows: Dataset) -> Teacher:

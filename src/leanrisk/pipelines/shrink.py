@@ -34,15 +34,16 @@ from leanrisk.pipelines.recipe import Recipe, Step
 from leanrisk.pipelines.teachers import plugged
 from leanrisk.pipelines.unlabelled import unlabelled_rows
 from leanrisk.registry.bundle import Bundle
-from leanrisk.techniques.base import Bench, Candidate, Teacher
+from leanrisk.techniques.base import Bench, Candidate, Enrichment, Teacher
 from leanrisk.techniques.catalogue import is_taught, technique
 from leanrisk.techniques.graph_model import GraphModel, load_lean
+from leanrisk.techniques.synthesize.arm import arm_of
 
 _SILENT = Silent()
 
 Scores = npt.NDArray[np.float64]
 
-TEACHER, LABELS = "shrink: teacher", "labels"
+TEACHER, LABELS, REPLACED = "shrink: teacher", "labels", "labels that made rows replace"
 _MUST_GAIN = frozenset({"memory", "text"})
 """What makes a model dearer to feed stays only where a bound says that it is better, not where it does no harm."""
 
@@ -167,7 +168,7 @@ class _Fold:
         self.records: list[dict[str, Any]] = []
         self._accepted: set[str] = set()
         self._rival: Incumbent | None = None
-        self._lesson: tuple[tuple[str, ...], Teacher] | None = None
+        self._lesson: tuple[tuple[tuple[str, ...], Enrichment | None], Teacher] | None = None
         self._measured: tuple[Candidate, Measurement] | None = None
 
     def take(self, step: Step) -> None:
@@ -198,7 +199,9 @@ class _Fold:
         texts = self.candidate.texts
         if step.technique == "text" and self.job.texts is not None:
             texts = self.job.texts.keeping(features)
-        return replace(self.candidate, features=features, model=model, lineage=lineage, memory=memory, texts=texts)
+        told = replace(self.candidate, features=features, model=model, lineage=lineage, memory=memory, texts=texts)
+        facts = self.job.checkpoint.done(key) or {}
+        return replace(told, enrichment=arm_of(facts["details"])) if step.technique == "synthesize" else told
 
     def _tried(self, step: Step, key: str) -> dict[str, Any]:
         before = self._measure(self.candidate)
@@ -232,10 +235,20 @@ class _Fold:
             *self._followed(step, after, *scores),
         )
         if kept:
+            self._count_replaced(after)
             if isinstance(after.model, GraphModel | Gbdt | Scorecard):
                 after.model.save(self.job.checkpoint.place(key))
             self.candidate = after
         return {**record.to_dict(), "features": list(after.features)}
+
+    def _count_replaced(self, after: Candidate) -> None:
+        """Put into the ledger how many labelled bads the made ones stand for; a figure worked out, and no cost."""
+        told = after.details.get("synthesize", {}).get("labels")
+        if told is not None and after.enrichment is not self.candidate.enrichment:
+            note = (
+                f"made rows stand for {told['replaced']:.0f} further labelled bads beside the {told['bads']} there are"
+            )
+            self.job.ledger.record(Entry(REPLACED, Cost(0.0, 0.0, 0.0), Label.ESTIMATED, note=note))
 
     def _followed(
         self, step: Step, after: Candidate, old: Scores, new: Scores
@@ -281,20 +294,29 @@ class _Fold:
             texts=self.job.texts,
             unlabelled=unlabelled_rows(self.job),
             compare=partial(judge, config=self.job.recipe.gates, seed=self.job.seed),
+            weighted=self._weighted
+            if self.beaten.params is not None and self.beaten.model.kind == "lightgbm"
+            else None,
         )
         return bench, self._rival
 
+    def _weighted(self, rows: Dataset, weights: npt.NDArray[np.float32]) -> Gbdt:
+        return self.beaten.seeing(rows).weighted(rows, weights, seed=self.job.seed)
+
     def _teacher(self) -> Teacher:
-        """Return the teacher of the rows that reads what the candidate's features show, what is computed included."""
-        seen = self.candidate.computed
-        if self._lesson is None or self._lesson[0] != seen:
+        """Return the teacher of the rows that reads what the candidate's features show, what is computed included.
+
+        Where an accepted step enriches what models learn from, the teacher is fitted so; the rival is not.
+        """
+        seen, enriched = self.candidate.computed, self.candidate.enrichment
+        if self._lesson is None or self._lesson[0] != (seen, enriched):
             rows = self.older.keeping(self.candidate.features) if seen else self.older
             with self.job.ledger.phase(TEACHER):
-                teacher, fitted = self.beaten.seeing(rows).lesson(
+                teacher, fitted = replace(self.beaten.seeing(rows), enrichment=enriched).lesson(
                     rows, folds=self.job.recipe.incumbent.gbdt.folds, seed=self.job.seed
                 )
-            self._lesson = seen, teacher
-            if not seen:
+            self._lesson = (seen, enriched), teacher
+            if not seen and enriched is None:
                 self._rival = fitted
         return self._lesson[1]
 

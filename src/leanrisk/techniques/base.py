@@ -29,6 +29,10 @@ Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
 """From raw rows to log-odds of bad (regression: values), float32 (rows,)."""
 
 
+WeightedFit = Callable[[Dataset, npt.NDArray[np.float32]], "Model"]
+"""From rows and the weight of each, float32 (rows,), to the incumbent's kind of model fitted on them."""
+
+
 class Judged(Protocol):
     """A paired difference, after minus before, with the lower bound of a one-sided 95 % interval and its margin."""
 
@@ -84,6 +88,14 @@ class Model(Protocol):
         ...
 
 
+class Enrichment(Protocol):
+    """How the incumbent is fitted where its rows alone are not enough; it has a `repr` that tells all of it."""
+
+    def fitted(self, rows: Dataset, fit: WeightedFit) -> Model:
+        """Return the model of these rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class Candidate:
     """What would be deployed at this point of the recipe: an immutable value that each technique replaces.
@@ -91,7 +103,8 @@ class Candidate:
     `features` are the columns that the model may see, facts of a `memory` and numbers that `texts` give among them
     where there are such; `lineage` names the techniques that made it, in order. `details`: what each of them found, as
     plain values for the report. With an `objection` the technique itself says why the candidate before it should stay:
-    the step is dropped for that reason, whatever the gates say.
+    the step is dropped for that reason, whatever the gates say. `enrichment`: how models that teach afterwards are
+    fitted, None: on the rows alone.
     """
 
     features: tuple[str, ...]
@@ -102,6 +115,7 @@ class Candidate:
     texts: TextColumns = _NO_TEXTS
     details: Mapping[str, Any] = field(default_factory=dict)
     objection: str = ""
+    enrichment: Enrichment | None = None
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -182,7 +196,7 @@ class Bench:
     fixed parameters, on the features of some rows; `memory` opens what the rows' facts were computed from, `texts` the
     models that read their texts, which the older rows taught; `compare` says what the recipe's gates would make of two
     scores of the same rows; `unlabelled` are rows without a known outcome, which only the teacher can say something
-    about. Each is None where a round has none.
+    about; `weighted` is `refit` on weighted rows, for trees trained here. Each is None where a round has none.
     """
 
     train: Dataset
@@ -197,6 +211,7 @@ class Bench:
     texts: TextColumns | None = None
     compare: Compare | None = None
     unlabelled: pl.DataFrame | None = None
+    weighted: WeightedFit | None = None
 
 
 def unmeasured(candidate: Candidate) -> Measurement:

@@ -18,8 +18,9 @@ _HOMES = {
     "memory": "leanrisk.techniques.memory:Remember",
     "text": "leanrisk.techniques.read_text:ReadText",
     "select": "leanrisk.techniques.select.technique:Select",
+    "synthesize": "leanrisk.techniques.synthesize.technique:Synthesize",
 }
-_UNTAUGHT = frozenset({"memory", "select", "text"})
+_UNTAUGHT = frozenset({"memory", "select", "synthesize", "text"})
 
 
 def technique_names() -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class GeneratorConfig:
     latent: int = 32
     batch: int = 500
     epochs: int = 30
-    steps: int = 3000
+    steps: int = 2000
     learning_rate: float = 1e-3
     critic_steps: int = 1
     rare: float = 0.5

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 from leanrisk.core.errors import ModelError
 from leanrisk.core.progress import Progress
 from leanrisk.models.synthesis.material import Batches, Material, Shape
+from leanrisk.models.synthesis.number_code import FEWEST
 from leanrisk.models.synthesis.settings import GeneratorConfig
 
 _PULL = 0.2
 _BLOCK = 4096
 _SPREAD_ROWS = 5.0
+_KERNELS, _ROWS_PER_KERNEL = 8, 8
+_HALF_SHIFT = 4.0
+_TIGHTEST = 0.1
 
 
 class RowDecoder(nn.Module):
@@ -22,12 +26,15 @@ class RowDecoder(nn.Module):
 
     A condition moves the mean of the latent points, which is learned by ridge regression on the one-hot conditions: one
     that few rows speak for is drawn towards all. `root`: a square root of the covariance around that mean, shared by
-    all; so a class of 25 rows borrows its structure from the others and brings a shift of its own.
+    all; so a class of 25 rows borrows its structure from the others and brings a shift of its own. A class that was
+    adapted to lies around up to eight `kernels` (8, latent + 1): means of five rows or more, and the share of each.
     """
 
     centre: Tensor
     effect: Tensor
     root: Tensor
+    kernels: Tensor
+    tight: Tensor
 
     def __init__(self, shape: Shape, config: GeneratorConfig) -> None:
         super().__init__()
@@ -41,6 +48,8 @@ class RowDecoder(nn.Module):
         self.register_buffer("centre", torch.zeros(config.latent))
         self.register_buffer("effect", torch.zeros(shape.told.total, config.latent))
         self.register_buffer("root", torch.eye(config.latent))
+        self.register_buffer("kernels", torch.zeros(_KERNELS, config.latent + 1))
+        self.register_buffer("tight", torch.ones(1))
 
     def forward(self, point: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and the mean of places."""
@@ -50,7 +59,11 @@ class RowDecoder(nn.Module):
     def draw(self, told: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return logits and places of new rows under these conditions."""
         noise = torch.randn(told.shape[0], self.latent, generator=rng)
-        logits, places = self(self.centre + told @ self.effect + noise @ self.root.T)
+        around, spread = self.centre + told @ self.effect, noise @ self.root.T
+        if bool(self.kernels[:, -1].any()):
+            kernel = torch.multinomial(self.kernels[:, -1], told.shape[0], replacement=True, generator=rng)
+            around, spread = around + self.kernels[kernel, :-1], spread * self.tight
+        logits, places = self(around + spread)
         wide = torch.randn(places.shape, generator=rng) * torch.exp(self.log_spread)
         return logits, torch.clamp(places + wide, 0.0, 1.0)
 
@@ -90,15 +103,24 @@ class Variation:
         self._place(material, rng)
 
     def adapt(self, material: Material, steps: int, rng: np.random.Generator, progress: Progress) -> None:
-        """Learn where a condition's few rows lie, from what they leave unexplained: a shift drawn towards none."""
+        """Learn where a condition's few rows lie; the decoder draws these alone from then on.
+
+        They lie around the means of groups of them, each drawn towards the mean of all of them, and that towards where
+        every row lies; the spread around a mean is that of all rows, as much tighter as theirs is.
+        """
         points, told = self._points(material, rng)
-        rest = (points - self.mean.centre - told @ self.mean.effect).mean(dim=0)
-        share = material.rows / (material.rows + self.config.strength)
-        # What all of these rows are asked by is what tells them from others.
-        ones = (told.min(dim=0).values == 1.0).float()
-        if not bool(ones.any()):
-            ones = told.mean(dim=0)
-        self.mean.effect += torch.outer(ones / float((ones**2).sum()), share * rest)
+        rest = points - self.mean.centre - told @ self.mean.effect
+        shift = rest.mean(dim=0) * material.rows / (material.rows + _HALF_SHIFT)
+        kernels = self.mean.kernels.zero_()
+        usual = float((self.mean.root**2).sum())
+        within = 0.0
+        for place, members in enumerate(_groups(rest.numpy(), rng)):
+            held = members.size / (members.size + 1.0)
+            kernels[place, :-1] = shift + held * (rest[members].mean(dim=0) - shift)
+            kernels[place, -1] = members.size / material.rows
+            within += float(((rest[members] - rest[members].mean(dim=0)) ** 2).sum())
+        share = (within + self.config.strength * usual) / (material.rows + self.config.strength) / usual
+        self.mean.tight.fill_(min(1.0, max(_TIGHTEST, share)) ** 0.5)
 
     def _loss(self, material: Material, rows: npt.NDArray[np.int64]) -> Tensor:
         flat, ranks, _ = material.batch(rows)
@@ -133,3 +155,17 @@ class Variation:
         self.mean.centre.copy_(centre)
         self.mean.effect.copy_(effect)
         self.mean.root.copy_(torch.linalg.cholesky(covariance))
+
+
+def _groups(points: npt.NDArray[np.float32], rng: np.random.Generator) -> list[npt.NDArray[np.int64]]:
+    """Return the rows of up to eight groups near each other, none of fewer than five rows unless there are fewer."""
+    from sklearn.cluster import KMeans
+
+    count = min(_KERNELS, max(1, points.shape[0] // _ROWS_PER_KERNEL))
+    seed = int(rng.integers(2**31))
+    while count > 1:
+        labels = KMeans(count, n_init=3, random_state=seed).fit_predict(points)
+        if np.bincount(labels, minlength=count).min() >= FEWEST:
+            return [np.flatnonzero(labels == place) for place in range(count)]
+        count -= 1
+    return [np.arange(points.shape[0])]
