@@ -448,3 +448,23 @@ def test_a_failed_pointer_leaves_no_row(with_mlflow):
             with pytest.raises(RecordsError, match="full"):
                 with_mlflow.promote("3", who="ana", why="x", alias="challenger")
     assert with_mlflow.journal.head == before
+
+
+def test_a_pruned_version_is_deleted_in_mlflow_and_comes_back_under_a_new_number(with_mlflow, bundles):
+    registry = with_mlflow
+    for number in ("1", "2", "3"):
+        if registry.journal.current("challenger") != registry.find(number).snapshot:
+            registry.promote(number, who="ana", why="live once", alias="challenger")
+    fourth = registry.register(bundles[3], who="ana")
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=100)
+    assert prune(registry, who="ana", apply=True, now=later).versions == (fourth,)
+    assert audit(registry).faults == ()
+    assert not (registry.models._local / fourth.snapshot).exists()
+    with quiet_mlflow():
+        numbers = {int(found.version) for found in client(registry.engine).search_model_versions("name='leanrisk'")}
+    assert fourth.number not in numbers
+    again = registry.register(bundles[3], who="ana")
+    assert again.number > fourth.number
+    assert registry.promote(str(again.number), who="ana", why="back", alias="control")[0].snapshot == fourth.snapshot
+    assert aliases_in_mlflow(registry)["control"] == again.number
+    assert audit(registry).faults == ()

@@ -9,7 +9,7 @@ import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Engine
 
 from leanrisk.records.database import writing
-from leanrisk.registry.mlflow_tables import SNAPSHOT
+from leanrisk.registry.mlflow_tables import DELETED, SNAPSHOT
 from leanrisk.registry.promotion import ALIASES
 
 _TABLES = (
@@ -48,7 +48,8 @@ def loaded(
                     # The journal says where these point; they are set together with it.
                     continue
                 values = {key: value for key, value in row.items() if key in table.c} | {"name": model}
-                if name == "model_versions" and row["version"] in snapshots:
+                deleted = row.get("current_stage") == DELETED
+                if name == "model_versions" and row["version"] in snapshots and not deleted:
                     values["source"] = values["storage_location"] = source(snapshots[row["version"]])
                 connection.execute(table.insert(), values)
 

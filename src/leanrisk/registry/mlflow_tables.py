@@ -15,14 +15,15 @@ SNAPSHOT = "leanrisk.snapshot"
 """Tag of a model version: the id of the snapshot that it stands for."""
 FOREIGN = "mlflow:"
 """What stands before the number of a version that is no snapshot of ours."""
+DELETED = "Deleted_Internal"
+"""Stage in which MLflow leaves the rows of a version that was deleted."""
 
 _metadata = sql.MetaData()
 _versions = sql.Table(
     "model_versions",
     _metadata,
-    sql.Column("name", sql.String),
+    *(sql.Column(name, sql.String) for name in ("name", "source", "current_stage")),
     sql.Column("version", sql.Integer),
-    sql.Column("source"),
 )
 _tags = sql.Table(
     "model_version_tags",
@@ -36,6 +37,7 @@ _aliases = sql.Table(
     *(sql.Column(name, sql.String) for name in ("name", "alias")),
     sql.Column("version", sql.Integer),
 )
+_there = sql.func.coalesce(_versions.c.current_stage, "") != DELETED
 
 
 class MlflowTables:
@@ -50,16 +52,18 @@ class MlflowTables:
 
     def numbers(self, connection: Connection) -> dict[str, int]:
         """Return the number of each snapshot's version; the first one, should MLflow hold several."""
+        one = sql.and_(_versions.c.name == _tags.c.name, _versions.c.version == _tags.c.version)
         query = (
             sql.select(_tags.c.value, sql.func.min(_tags.c.version))
-            .where(_tags.c.name == self.model, _tags.c.key == SNAPSHOT)
+            .select_from(_tags.join(_versions, one))
+            .where(_tags.c.name == self.model, _tags.c.key == SNAPSHOT, _there)
             .group_by(_tags.c.value)
         )
         return {str(snapshot): int(number) for snapshot, number in connection.execute(query)}
 
     def sources(self, connection: Connection) -> dict[int, str]:
         """Return where each version's model folder is."""
-        query = sql.select(_versions.c.version, _versions.c.source).where(_versions.c.name == self.model)
+        query = sql.select(_versions.c.version, _versions.c.source).where(_versions.c.name == self.model, _there)
         return {int(number): str(source) for number, source in connection.execute(query)}
 
     def aliases(self, connection: Connection) -> dict[str, str]:
