@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from leanrisk.models.graph_builder import GraphBuilder
-from leanrisk.models.graph_runs import add_bits, add_runs
+from leanrisk.models.graph_runs import add_bits, add_numbers, add_runs
 
 
 def worked_out(graph: GraphBuilder, name: str) -> np.ndarray:
@@ -49,6 +49,29 @@ def test_flags_are_worked_out_as_they_were(flags, packed):
     graph = GraphBuilder(packed=packed)
     told = worked_out(graph, add_bits(graph, np.array(flags)))
     assert told.tolist() == [float(flag) for flag in flags]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    parts=st.lists(st.tuples(st.sampled_from([0.1, 0.5, 3e6]), st.integers(1, 90)), min_size=1, max_size=5),
+    packed=st.booleans(),
+)
+def test_numbers_are_worked_out_as_they_were(parts, packed):
+    numbers = np.concatenate([np.arange(count, dtype=np.float32) * np.float32(size) for size, count in parts])
+    graph = GraphBuilder(packed=packed)
+    assert worked_out(graph, add_numbers(graph, numbers)).tolist() == numbers.tolist()
+
+
+def test_short_numbers_take_half_their_bytes_and_those_of_no_number_stay():
+    numbers = np.concatenate([np.arange(500, dtype=np.float32), np.array([0.1, -np.inf, np.nan], dtype=np.float32)])
+    graph = GraphBuilder(packed=True)
+    graph.rename(add_numbers(graph, numbers), "told")
+    model = graph.model(inputs={"zero": (TensorProto.FLOAT, 1)}, outputs=("told",), facts={})
+    assert len(model) < 2 * numbers.size + 300
+    told = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(
+        ["told"], {"zero": np.zeros((1, 1), dtype=np.float32)}
+    )[0]
+    assert np.array_equal(told, numbers, equal_nan=True)
 
 
 def test_a_rule_takes_a_tenth_of_its_numbers():

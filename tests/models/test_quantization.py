@@ -31,7 +31,19 @@ from leanrisk.models.fake_quant import (
 )
 from leanrisk.models.graph_proof import INTEGER_OPERATORS, graph_proof, optimised_operators
 from leanrisk.models.onnx_session import GraphSession
-from leanrisk.models.quantization import LARGEST, Quantization, TableSteps, channel_steps, codes_of, in_half, row_owners
+from leanrisk.models.quantization import (
+    LARGEST,
+    WORTH_A_BYTE,
+    Quantization,
+    TableSteps,
+    bytes_of,
+    channel_steps,
+    codes_of,
+    in_byte,
+    in_half,
+    in_signed_byte,
+    row_owners,
+)
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import predict_logits, train
 from leanrisk.models.training_config import TrainingConfig
@@ -318,6 +330,39 @@ def test_a_graph_of_other_codes_is_refused():
     graph = export_graph(network, FIELDS["both"], PLATT, coarse)
     with pytest.raises(ModelError, match="agree"):
         check_parity(graph, network, PLATT, inputs, Encoder(FIELDS["both"]).lookups(inputs), plan)
+
+
+LONG = st.integers(WORTH_A_BYTE, 300)
+
+
+@settings(max_examples=40, deadline=None)
+@given(steps=arrays.arrays(np.float32, LONG, elements=st.floats(2.0**-60, 2.0**60, width=32)))
+def test_steps_of_a_byte_cut_no_weight_off_and_are_told_exactly(steps):
+    rounded = in_byte(steps)
+    assert (rounded >= steps * np.float32(1 - 2e-6)).all()
+    assert (rounded - steps <= steps.max() / 254).all()
+    told = bytes_of(rounded)
+    assert told is not None
+    assert told[0].dtype == np.uint8
+    assert np.array_equal(told[0].astype(np.float32) * told[1], rounded)
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=arrays.arrays(np.float32, LONG, elements=st.floats(-(2.0**60), 2.0**60, width=32)))
+def test_biases_of_a_byte_stay_close_and_are_told_exactly(values):
+    rounded, largest = in_signed_byte(values), float(np.abs(values).max())
+    assert (np.abs(rounded - values) <= largest / 250).all()
+    assert np.array_equal(rounded, in_signed_byte(rounded))
+    told = bytes_of(rounded)
+    if largest > 1e-30:
+        assert told is not None
+        assert np.array_equal(told[0].astype(np.float32) * told[1], rounded)
+
+
+def test_numbers_of_no_common_unit_are_not_told_by_bytes():
+    assert bytes_of(np.linspace(0.1, 1.0, 300, dtype=np.float32)) is None
+    assert bytes_of(np.zeros(300, dtype=np.float32)) is None
+    assert bytes_of(in_byte(np.ones(WORTH_A_BYTE - 1, dtype=np.float32))) is None
 
 
 @settings(max_examples=25, deadline=None)

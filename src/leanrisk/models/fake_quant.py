@@ -14,7 +14,16 @@ from torch.nn.utils import parametrize
 from leanrisk.core.errors import ModelError
 from leanrisk.core.inputs import Lookups
 from leanrisk.models.field_table import FieldTable
-from leanrisk.models.quantization import LARGEST, TABLE, Quantization, TableSteps, channel_steps, row_owners
+from leanrisk.models.quantization import (
+    LARGEST,
+    TABLE,
+    WORTH_A_BYTE,
+    Quantization,
+    TableSteps,
+    channel_steps,
+    in_signed_byte,
+    row_owners,
+)
 from leanrisk.models.risk_transformer import MemberLinear, RiskTransformer
 from leanrisk.models.threads import one_thread_each
 
@@ -108,10 +117,14 @@ def plain_again(network: RiskTransformer, plan: Quantization) -> None:
 
 
 def halve_vectors(network: RiskTransformer) -> None:
-    """Round biases, norms and positions, in place, to numbers that 16 bits hold: they are too few to be worth codes."""
+    """Round biases, norms and positions, in place, to numbers of 16 bits; long biases to those of 8."""
     weights = {f"{part}.weight" for part in parts_of(network)}
     with torch.no_grad():
         for name, parameter in network.named_parameters():
+            if name.endswith(".bias") and f"{name.removesuffix('.bias')}.weight" in weights:
+                parameter.copy_(torch.from_numpy(in_signed_byte(parameter.cpu().float().numpy())).to(parameter))
+                if parameter.numel() >= WORTH_A_BYTE:
+                    continue
             if name not in weights:
                 # What is added may be as coarse as a 16-bit number near zero is; what is too large for one stays.
                 half = parameter.half().to(parameter.dtype)

@@ -71,5 +71,7 @@ def _attention(weights: GraphWeights, attention: Attention, state: str) -> str:
 
 
 def _norm(graph: GraphBuilder, norm: nn.LayerNorm, state: str) -> str:
-    scale, shift = graph.constant(array_of(norm.weight)), graph.constant(array_of(norm.bias))
-    return graph.op("LayerNormalization", state, scale, shift, axis=-1, epsilon=norm.eps)
+    scale, shift = array_of(norm.weight), array_of(norm.bias)
+    # A norm that has been folded shifts by nothing, and then has no shift.
+    shifts = () if graph.packed and not shift.any() else (graph.constant(shift),)
+    return graph.op("LayerNormalization", state, graph.constant(scale), *shifts, axis=-1, epsilon=norm.eps)

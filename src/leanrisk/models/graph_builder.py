@@ -20,6 +20,10 @@ _WORTH_A_CAST = 12
 """Numbers of a constant from which on a narrower type saves more bytes than the operator that widens it takes."""
 
 
+_WORTH_A_FILL = 32
+"""Numbers of a constant, all alike, from which on it takes fewer bytes to tell one of them and the shape."""
+
+
 class GraphBuilder:
     """Collects operators and constants of one graph; equal constants are stored once.
 
@@ -44,6 +48,8 @@ class GraphBuilder:
         `narrow` keeps it as a packed graph does, in the narrowest type, for constants of which others are made.
         """
         array = np.array(value, dtype=None if isinstance(value, np.ndarray) else np.int64, order="C")
+        if self.packed and array.size >= _WORTH_A_FILL and (array == array.flat[0]).all():
+            return self.op("Expand", self.constant(array.reshape(-1)[:1]), self.constant(array.shape))
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             label = self._short() if self.packed else f"{name}_{len(self._constants)}"
@@ -82,8 +88,18 @@ class GraphBuilder:
         return name
 
     def rename(self, result: str, name: str) -> None:
-        """Give a result its public name."""
+        """Give a result its public name; a packed graph does so without an operator more."""
+        if self.packed:
+            self._replace(result, name)
+            return
         self._nodes.append(helper.make_node("Identity", [result], [name]))
+
+    def _replace(self, result: str, name: str) -> None:
+        for node in self._nodes:
+            for names in (node.input, node.output):
+                for place, found in enumerate(names):
+                    if found == result:
+                        names[place] = name
 
     def model(
         self,

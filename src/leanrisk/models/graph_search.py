@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from leanrisk.core.inputs import Fields, NumericField, TableLayout
 from leanrisk.models.graph_builder import GraphBuilder
-from leanrisk.models.graph_runs import add_bits, add_runs
+from leanrisk.models.graph_runs import add_bits, add_numbers, add_runs
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ def add_search(graph: GraphBuilder, fields: Sequence[NumericField], places: Plac
     most = found.rows.shape[1]
     value = graph.op("Gather", "numeric", graph.constant(places.reshape(-1, 1, depth)), axis=1)
     flat = graph.op("Reshape", value, graph.constant([0, 1, places.size]))
-    known = graph.constant(found.known)
+    known = add_numbers(graph, found.known)
     # Constants of constants, here and below: whoever loads the graph works them out once.
     cuts = graph.op("Gather", known, graph.op("Transpose", add_runs(graph, found.cuts[places]), perm=[1, 0]))
     reached = graph.op("Cast", graph.op("GreaterOrEqual", flat, cuts), to=TensorProto.FLOAT)

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from torch import nn
 
 from leanrisk.models.graph_builder import GraphBuilder
-from leanrisk.models.quantization import Quantization, channel_steps, codes_of
+from leanrisk.models.quantization import Quantization, bytes_of, channel_steps, codes_of
 from leanrisk.models.risk_transformer import MemberLinear, RiskTransformer
 
 Floats = npt.NDArray[np.float32]
@@ -40,13 +40,13 @@ class GraphWeights:
     def linear(self, layer: nn.Linear, state: str) -> str:
         """Add a dense layer for (..., in) and return (..., out)."""
         product = self._product(self._names[id(layer)], array_of(layer.weight).T, state)
-        return self.graph.op("Add", product, self.graph.constant(array_of(layer.bias)))
+        return self.graph.op("Add", product, self.vector(array_of(layer.bias)))
 
     def members(self, layer: MemberLinear, state: str, *, lanes: int = 1) -> str:
         """Add each member's dense layer for (members or 1, rows, in); `lanes` repeats the outputs that many times."""
         weight = array_of(layer.weight)
         product = self._product(self._names[id(layer)], weight, state, lanes=lanes)
-        return self.graph.op("Add", product, self.graph.constant(array_of(layer.bias)))
+        return self.graph.op("Add", product, self.vector(array_of(layer.bias)))
 
     def first_hidden(self, layer: MemberLinear, state: str) -> str:
         """Add each member's dense layer and its ReLU for the same inputs (rows, in); return (members, rows, out).
@@ -67,11 +67,20 @@ class GraphWeights:
                 "Transpose", self._unpacked(graph.constant(codes_of(weight, steps)), steps), perm=[1, 0, 2]
             )
             columns = graph.op("Reshape", columns, graph.constant([inputs, members * outputs]))
-        state = graph.op("Relu", graph.op("Gemm", state, columns, graph.constant(array_of(layer.bias).ravel())))
+        state = graph.op("Relu", graph.op("Gemm", state, columns, self.vector(array_of(layer.bias).ravel())))
         return graph.op("Transpose", graph.op("Reshape", state, graph.constant([0, members, outputs])), perm=[1, 0, 2])
 
+    def vector(self, values: Floats) -> str:
+        """Add biases or steps and return their name; in a packed graph as bytes and a unit, where those say them."""
+        found = bytes_of(values) if self.graph.packed else None
+        if found is None:
+            return self.graph.constant(values)
+        whole, unit = found
+        widened = self.graph.op("Cast", self.graph.constant(whole), to=TensorProto.FLOAT)
+        return self.graph.op("Mul", widened, self.graph.constant(np.array(unit)))
+
     def _unpacked(self, codes: str, steps: Floats) -> str:
-        return self.graph.op("Mul", self.graph.op("Cast", codes, to=TensorProto.FLOAT), self.graph.constant(steps))
+        return self.graph.op("Mul", self.graph.op("Cast", codes, to=TensorProto.FLOAT), self.vector(steps))
 
     def _product(self, part: str, weight: Floats, state: str, *, lanes: int = 1) -> str:
         graph, plan = self.graph, self.plan
@@ -93,7 +102,7 @@ class GraphWeights:
             whole = graph.op("Cast", graph.op("MatMulInteger", rounded, codes, zero), to=TensorProto.FLOAT)
             return graph.op("Mul", whole, graph.constant(steps * step_of_inputs))
         zeros = graph.constant(np.zeros(steps.size, dtype=np.int8))
-        shown = graph.op("DequantizeLinear", codes, graph.constant(steps.ravel()), zeros, axis=1)
+        shown = graph.op("DequantizeLinear", codes, self.vector(steps.ravel()), zeros, axis=1)
         return graph.op("MatMul", graph.op("DequantizeLinear", rounded, step, zero), shown)
 
     def _repeated(self, name: str, weight: Floats, lanes: int) -> str:

@@ -22,6 +22,9 @@ LARGEST = 127
 TABLE = "table"
 ARITHMETIC = "leanrisk.arithmetic"
 """Key of a graph's metadata under which it tells how it reckons; a graph in fp32 that is not packed has none."""
+_BYTE = 255
+WORTH_A_BYTE = 128
+"""Numbers of a vector from which on a byte each saves more than the operators that widen them take."""
 _HALF_LEAST, _HALF_MOST = 6.2e-5, 65_000.0
 _LEAST_STEP = 1e-30
 
@@ -94,7 +97,55 @@ def channel_steps(weight: Floats, axis: int | None) -> Floats:
     nothing has the step 1, and so the codes 0.
     """
     largest = np.abs(weight).max(axis=axis, keepdims=True, initial=0.0)
-    return in_half(_positive(largest / np.float32(LARGEST)))
+    return in_byte(_positive(largest / np.float32(LARGEST)))
+
+
+def in_byte(steps: Floats) -> Floats:
+    """Return positive steps, each rounded up to a whole number of units of which 255 reach the largest of them.
+
+    No weight falls outside its codes for it, and no step grows by more than a 255th of the largest. Few steps are kept
+    in 16 bits instead: for them the unit would take more bytes than it saves.
+    """
+    if steps.size < WORTH_A_BYTE:
+        return in_half(steps)
+    unit = _unit(float(steps.max()) / _BYTE)
+    # What is a whole number of units but for its last bit stays that number.
+    return np.asarray(np.ceil(steps / unit * np.float32(1 - 1e-6)).clip(1, _BYTE) * unit, dtype=np.float32)
+
+
+def in_signed_byte(values: Floats) -> Floats:
+    """Return numbers of either sign, each the nearest whole number of units of which 127 reach the largest of them.
+
+    Few of them, or none but zeros, stay as they are.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if values.size < WORTH_A_BYTE or not _LEAST_STEP < largest < np.inf:
+        return values
+    unit = _unit(largest / LARGEST)
+    return np.asarray(np.rint(values / unit).clip(-LARGEST, LARGEST) * unit, dtype=np.float32)
+
+
+def bytes_of(values: Floats) -> tuple[npt.NDArray[np.integer], np.float32] | None:
+    """Return whole numbers of one byte and their unit, whose products are exactly these; None where there are none.
+
+    What `in_byte` and `in_signed_byte` give has them.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if values.size < WORTH_A_BYTE or not _LEAST_STEP < largest < np.inf:
+        return None
+    for kind, most in ((np.uint8, _BYTE), (np.int8, LARGEST)):
+        unit = _unit(largest / most)
+        whole = np.rint(values / unit)
+        fits = whole.min() >= np.iinfo(kind).min and whole.max() <= np.iinfo(kind).max
+        if fits and np.array_equal(whole.astype(np.float32) * unit, values):
+            return whole.astype(kind), unit
+    return None
+
+
+def _unit(size: float) -> np.float32:
+    """Return the next number of 11 binary digits: its multiples by a byte are exact, so that they tell it again."""
+    bits = (np.array([size], dtype=np.float32).view(np.int32) + 0x1FFF) & ~0x1FFF
+    return np.float32(bits.view(np.float32)[0])
 
 
 def _positive(steps: npt.NDArray[np.floating]) -> Floats:
