@@ -265,3 +265,25 @@ def test_run_takes_teachers_too(tmp_path):
 def test_a_market_has_no_teachers(tmp_path):
     with pytest.raises(ConfigError, match="'market-risk' has none"):
         run("market-risk", out=tmp_path, teachers=[LogisticRegression()])
+
+
+class Showing(Fixed):
+    """A black box that shows two hidden numbers of each row, none where the first column is missing."""
+
+    def represent(self, frame: pl.DataFrame) -> Any:
+        first = frame[LOANS.features[0]].cast(pl.Float64).to_numpy()
+        return np.c_[first, np.arange(frame.height)]
+
+
+def test_a_plugged_teacher_shows_its_hidden_states_for_hints(tmp_path):
+    plain, showing = (PluggedTeacher("box", kind(lambda X: np.linspace(0.1, 0.9, len(X)))) for kind in (Fixed, Showing))
+    assert (plain.shows_states, showing.shows_states) == (False, True)
+    job = job_on(loan_data(400), tmp_path)
+    rows, beaten = job.parts.train, replace(contender(job), params=None, rounds=0)
+    teacher, _ = replace(beaten, others=(plain, showing)).lesson(rows, folds=2, seed=SEED)
+    assert teacher.represent is not None
+    states = teacher.represent(rows.frame.head(9))
+    assert states.shape == (9, 2)
+    assert states.dtype == np.float32
+    other, _ = replace(beaten, others=(plain,)).lesson(rows, folds=2, seed=SEED)
+    assert other.represent is None

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.progress import Advance, Progress, Silent
 from leanrisk.core.seeding import derived_seed
 from leanrisk.models.device import Device
+from leanrisk.models.hint import HintMap
 from leanrisk.models.losses import distillation_loss, outcome_loss
 from leanrisk.models.pair_config import PairConfig
 from leanrisk.models.pair_lesson import Arranging, Batches, Floats, Inputs, PairLesson
@@ -193,8 +193,7 @@ class _Teaching:
             answer = self.ask(self.network, _on(self.lesson.batches.take(chosen), self.device))
         loss = self._loss(answer.logits.float(), self.lesson, chosen)
         if self.hint is not None and answer.state is not None:
-            met = self.hint(answer.state.float())
-            loss = loss + self.config.hint_weight * functional.mse_loss(met, self._rows(self.lesson.hints, chosen))
+            loss = loss + self.config.hint_weight * self.hint.loss(answer.state, self._rows(self.lesson.hints, chosen))
         if not math.isfinite(float(loss.detach())):
             raise ModelError(
                 f"Training must keep a finite loss: it is {float(loss.detach())} at step {self.step}. Lower the "
@@ -286,13 +285,9 @@ class _Teaching:
             )
         return answer
 
-    def _hint_map(self, answer: Answer) -> nn.Linear | None:
+    def _hint_map(self, answer: Answer) -> HintMap | None:
         hints = self.lesson.hints
-        if hints is None or self.config.hint_weight == 0:
-            return None
-        if answer.state is None or answer.state.dim() != 2:
-            raise ModelError("A hint needs the student's pooled state (rows, width): `ask` gives none. Return it.")
-        return nn.Linear(answer.state.shape[1], hints.shape[1]).to(self.device)
+        return None if hints is None or self.config.hint_weight == 0 else HintMap.between(answer.state, hints)
 
 
 def _classes(shape: tuple[int, ...]) -> int:

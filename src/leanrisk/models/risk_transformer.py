@@ -24,11 +24,13 @@ class RiskOutput(ModelOutput):
     """What the network says of each row.
 
     `logits`: (rows,), log-odds of bad, or the standardised value in regression: the mean over members.
-    `member_logits`: (members, rows); each member is taught by itself, so that they stay different.
+    `member_logits`: (members, rows); each member is taught by itself, so that they stay different. `state`: what the
+    heads read, the members' side by side, (rows, members * width).
     """
 
     logits: Tensor | None = None
     member_logits: Tensor | None = None
+    state: Tensor | None = None
 
 
 class Attention(nn.Module):
@@ -223,5 +225,7 @@ class RiskTransformer(PreTrainedModel):
     def above(self, states: Tensor, first_order: Tensor, *, blocks: int) -> RiskOutput:
         """Return the logits for what `below` returned with the same `blocks`."""
         states = self.body.through(states, blocks, self.depth)
-        member_logits = self.head(self.body.leave(states)).squeeze(2) + first_order
-        return RiskOutput(logits=member_logits.mean(dim=0), member_logits=member_logits)
+        left = self.body.leave(states)
+        member_logits = self.head(left).squeeze(2) + first_order
+        side_by_side = left.transpose(0, 1).flatten(1)
+        return RiskOutput(logits=member_logits.mean(dim=0), member_logits=member_logits, state=side_by_side)

@@ -83,6 +83,17 @@ def plain_network(model: nn.Module) -> RiskTransformer:
     return cast(RiskTransformer, inner() if callable(inner) else model)
 
 
+def predict_states(model: nn.Module, lookups: Lookups) -> Floats:
+    """Return what the heads read, float32 (rows, members * width), in evaluation mode and in blocks of rows."""
+    model.train(False)
+    states = []
+    with torch.inference_mode(), one_thread_each():
+        for start in range(0, max(lookups.rows, 1), _PREDICT_ROWS):
+            part = lookups.take(slice(start, start + _PREDICT_ROWS))
+            states.append(model(torch.from_numpy(part.index), torch.from_numpy(part.weight)).state.numpy())
+    return np.concatenate(states)
+
+
 def predict_logits(model: nn.Module, lookups: Lookups) -> Floats:
     """Return logits, float32 (rows,), in evaluation mode and in blocks of rows."""
     model.train(False)

@@ -18,6 +18,7 @@ from leanrisk.core.inputs import Lookups
 from leanrisk.core.progress import Progress
 from leanrisk.models.device import Device
 from leanrisk.models.frontier import FreezeConfig, Frontier, Move
+from leanrisk.models.hint import HintMap, standardised
 from leanrisk.models.lesson import Lesson
 from leanrisk.models.objective import objective_loss
 from leanrisk.models.prefix import Prefix, below_frontier
@@ -98,6 +99,7 @@ class TrainingLoop:
         self.optimizer = optimizer_of(self.trainable, config)
         self.average = [p.detach().clone() for p in self.parameters]
         self.probed: list[Tensor] = []
+        self.hint, self.hints = self._hinted(lesson)
         self.step = 0
 
     def run(self, progress: Progress) -> TrainingLog:
@@ -134,6 +136,16 @@ class TrainingLoop:
             gpu=torch.cuda.get_device_name(self.device.device) if gpu else "",
         )
 
+    def _hinted(self, lesson: Lesson) -> tuple[HintMap | None, Tensor | None]:
+        """Return the map from the student's state to its teacher's, and the teacher's; None each without a hint."""
+        if lesson.hints is None or self.config.hint_weight == 0:
+            return None, None
+        with torch.no_grad():
+            output = self.network.above(*self.prefix.read(torch.arange(1)), blocks=self.prefix.blocks)
+        hint = HintMap.between(output.state, lesson.hints)
+        self.optimizer.add_param_group({"params": list(hint.parameters()), "weight_decay": 0.0})
+        return hint, torch.from_numpy(standardised(lesson.hints))
+
     def _learns(self, name: str) -> bool:
         return self.frontier is None or not below_frontier(name, self.frontier.at)
 
@@ -156,17 +168,18 @@ class TrainingLoop:
             group["lr"] = self.config.learning_rate * schedule(self.step / self.total, self.config.warmup)
         parts = chosen.chunk(math.ceil(len(chosen) / self.part))
         learning = [self.parameters[place] for place in self.active]
+        taught = [*learning, *self._map()]
         loss = 0.0
         self.optimizer.zero_grad()
         for part_loss, gradients in self.map(self._gradients, parts, [len(chosen)] * len(parts)):
             loss += part_loss
-            for parameter, gradient in zip(learning, gradients, strict=True):
+            for parameter, gradient in zip(taught, gradients, strict=True):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
         if not math.isfinite(loss):
             raise ModelError(
                 f"Training must keep a finite loss: it is {loss} at step {self.step}. Lower the learning_rate."
             )
-        nn.utils.clip_grad_norm_(learning, 1.0)
+        nn.utils.clip_grad_norm_(taught, 1.0)
         self.optimizer.step()
         self.step += 1
         self._follow(learning)
@@ -180,10 +193,17 @@ class TrainingLoop:
         members = logits.shape[0]
         teacher = None if self.teacher is None else self.teacher[part].repeat(members).to(logits.device)
         targets = self.targets[part].repeat(members).to(logits.device)
-        loss = self.loss(logits.flatten(), teacher, targets) * (len(part) / rows)
-        gradients = torch.autograd.grad(loss, [self.parameters[place] for place in self.active])
+        loss = self.loss(logits.flatten(), teacher, targets)
+        if self.hint is not None and self.hints is not None:
+            state = torch.as_tensor(output.state)
+            loss = loss + self.config.hint_weight * self.hint.loss(state, self.hints[part].to(state.device))
+        loss = loss * (len(part) / rows)
+        gradients = torch.autograd.grad(loss, [*(self.parameters[place] for place in self.active), *self._map()])
         # The fused optimiser reads a gradient's memory as if it were laid out like its parameter's.
         return float(loss.detach()), [gradient.contiguous() for gradient in gradients]
+
+    def _map(self) -> list[Tensor]:
+        return [] if self.hint is None else list(self.hint.parameters())
 
     def _follow(self, learning: list[Tensor]) -> None:
         # Early steps would drag the start into the average; a shorter memory lets go of it.

@@ -30,7 +30,7 @@ from leanrisk.models.scorecard import load_scorecard
 from leanrisk.models.scorecard_fit import ScorecardConfig, fit_scorecard
 from leanrisk.pipelines.job import Job
 from leanrisk.pipelines.teachers import OpinionCache, PluggedTeacher, frame_digest
-from leanrisk.techniques.base import Ask, Enrichment, Model, Teacher
+from leanrisk.techniques.base import Ask, Enrichment, Model, Represent, Teacher
 
 FULL, REFIT = "incumbent: full routine", "incumbent: refit"
 _STEP = "incumbent"
@@ -136,14 +136,14 @@ class Contender:
         fit = cache(lambda: self._panel(rows, seed=seed))
         fitted = self.fitted(rows, seed=seed) if known else fit()[0]
         if isinstance(self.model, ScoreColumn) and not self.others:
-            return Teacher(margins), self.model
+            return Teacher(margins, represent=self._represent()), self.model
 
         def ask(frame: pl.DataFrame) -> npt.NDArray[np.float32]:
             if self.cache is None:
                 return asking(*fit()[1])(frame)
             return self.cache.through((*key, frame_digest(frame)), frame.height, lambda: asking(*fit()[1])(frame))
 
-        return Teacher(margins, ask), fitted
+        return Teacher(margins, ask, self._represent()), fitted
 
     def _out_of_fold(self, rows: Dataset, *, folds: int, seed: int) -> npt.NDArray[np.float32]:
         """Return the mean log-odds of all teachers on the rows, (rows,): of models that did not see them, of scores."""
@@ -158,6 +158,13 @@ class Contender:
             panel = self.panel(rest, seed=seed) if self.params is not None else self._plugged(rest)
             total[fold.held] += moving * asking(*panel)(held)
         return np.asarray(total / (len(standing) + moving), dtype=np.float32)
+
+    def _represent(self) -> Represent | None:
+        """Return what gives the hidden states of all teachers that show theirs, side by side; None without any."""
+        found = [other for other in self.others if other.shows_states]
+        if not found:
+            return None
+        return lambda frame: np.hstack([other.states(frame) for other in found])
 
     def _plugged(self, rows: Dataset) -> tuple[Model, ...]:
         return tuple(other.taught(rows, self.encoder) for other in self.others)

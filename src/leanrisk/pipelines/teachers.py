@@ -18,6 +18,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ModelError
 from leanrisk.core.files import replacing, writable_folder
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.hint import checked_hints
 from leanrisk.models.incumbent import RecordRoute
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +63,8 @@ class PluggedTeacher:
 
     It is given a float32 matrix (rows, columns): numbers with NaN for missing, then category codes. One that can be
     fitted is fitted anew, a clone for each fold, so that its opinions are out of fold; one that cannot is asked as it
-    is, and must not have learned from these rows.
+    is, and must not have learned from these rows. `represent(frame)`, if it has one, gives hidden states for hints; it
+    is asked of the object as it is, since states of models fitted anew would have no axes in common.
     """
 
     name: str
@@ -74,6 +76,15 @@ class PluggedTeacher:
                 f"A teacher is asked by predict_proba: '{self.name}' has none. Bring a classifier, or its scores as a "
                 "column of the data."
             )
+
+    @property
+    def shows_states(self) -> bool:
+        """Whether it has `represent`: hidden states, which a hint may use."""
+        return callable(getattr(self.model, "represent", None))
+
+    def states(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
+        """Return its hidden states of raw rows, float32 (rows, width), as it is; raises as `checked_hints` does."""
+        return checked_hints(self.model.represent(frame), frame.height, self.name)
 
     @property
     def identity(self) -> str:

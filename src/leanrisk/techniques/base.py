@@ -31,6 +31,8 @@ Ask = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
 
 WeightedFit = Callable[[Dataset, npt.NDArray[np.float32]], "Model"]
 """From rows and the weight of each, float32 (rows,), to the incumbent's kind of model fitted on them."""
+Represent = Callable[[pl.DataFrame], npt.NDArray[np.float32]]
+"""From raw rows to hidden states of a network, float32 (rows, width); a row of NaN has none."""
 
 
 class Judged(Protocol):
@@ -180,11 +182,13 @@ class Teacher:
 
     `margins`: float32 (rows,) for the bench's training rows, from models that did not see the row; None where the
     teacher has seen them all, so that its opinion on them is worth nothing. `ask`: opinions on any other rows, or None
-    where the teacher is only a column of scores.
+    where the teacher is only a column of scores. `represent`: hidden states of any rows, None where no teacher shows
+    them.
     """
 
     margins: npt.NDArray[np.float32] | None
     ask: Ask | None = None
+    represent: Represent | None = None
 
 
 @dataclass(frozen=True)

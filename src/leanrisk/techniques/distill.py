@@ -16,9 +16,10 @@ from leanrisk.models.risk_config import PRESETS, preset_config
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.scorecard_fit import ScorecardConfig
 from leanrisk.models.training_config import TrainingConfig
-from leanrisk.techniques.base import Bench, Candidate
+from leanrisk.techniques.base import Bench, Candidate, Represent
 from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.graph_model import GraphModel
+from leanrisk.techniques.hidden_states import hidden_states
 from leanrisk.techniques.lean_model import LeanModel
 from leanrisk.techniques.lean_scorecard import LeanScorecard
 from leanrisk.techniques.lean_trees import LeanTrees
@@ -38,6 +39,9 @@ class Distill:
     `base` names a folder that `leanrisk pretrain` wrote: the student then starts from its encoder and its weights, and
     reads its columns. An empty `preset` is that of the base, "swift" without one.
 
+    With a `training.hint_weight` above 0 the network's hidden state is also to meet a teacher's: of the network in the
+    folder `hint` (a base, or a bundle of a network), or of the teachers beside the incumbent that show theirs.
+
     `student` says what is taught instead of a network: "trees", a slim ensemble with the settings `trees`, often the
     cheapest of all on a CPU, or a "scorecard" with its settings. `training` then gives the weights of the loss, which
     is the same.
@@ -46,6 +50,7 @@ class Distill:
     student: str = "network"
     preset: str = ""
     base: str = ""
+    hint: str = ""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     trees: ForestConfig = field(default_factory=ForestConfig)
@@ -62,6 +67,15 @@ class Distill:
         if self.student != "network" and (self.preset or self.base):
             raise ConfigError(
                 f"distill.preset and distill.base are for networks: the student is {self.student!r}. Leave them out."
+            )
+        if self.student != "network" and (self.hint or self.training.hint_weight):
+            raise ConfigError(
+                f"distill.hint and training.hint_weight are for networks: the student is {self.student!r}. Leave them "
+                "out."
+            )
+        if self.hint and not self.training.hint_weight:
+            raise ConfigError(
+                "distill.hint counts by training.hint_weight, which is 0. Set it, to 0.1 say, or leave out hint."
             )
         if self.student != "network":
             return
@@ -89,6 +103,7 @@ class Distill:
         encoder, network, origin = self._start(seen, bench.seed)
         rows = seen.keeping(name for name in seen.features if name in encoder.fields.names)
         scale = Scale.of(rows.labels, bench.objective)
+        represent = self._represent(bench)
         log = teach(
             network,
             encoder,
@@ -100,6 +115,7 @@ class Distill:
             seed=bench.seed,
             objective=bench.objective,
             unlabelled=bench.unlabelled,
+            represent=represent,
             progress=bench.progress,
         )
         calibration = calibrated(network, encoder, bench.valid, scale=scale, seed=bench.seed, objective=bench.objective)
@@ -118,6 +134,18 @@ class Distill:
             gpu_s=round(log.gpu_s, 3),
             gpu=log.gpu,
         )
+
+    def _represent(self, bench: Bench) -> Represent | None:
+        """Return what gives the hints, None where they count nothing; raises `ConfigError` where nobody gives any."""
+        if not self.training.hint_weight:
+            return None
+        found = hidden_states(self.hint) if self.hint else bench.teacher.represent
+        if found is None:
+            raise ConfigError(
+                "training.hint_weight needs a teacher that shows its hidden states: there is none. Name the folder of "
+                "a network as distill.hint, or bring a teacher with `represent`."
+            )
+        return found
 
     def _start(self, rows: Dataset, seed: int) -> tuple[Encoder, RiskTransformer, str | None]:
         """Return the encoder and the network to teach, and the digest of the base that they come from, if any."""

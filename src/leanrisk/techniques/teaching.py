@@ -18,12 +18,13 @@ from leanrisk.core.seeding import derived_seed, generator
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.calibration import Calibration, fit_calibration, standardising
 from leanrisk.models.frontier import FreezeConfig
+from leanrisk.models.hint import checked_hints
 from leanrisk.models.lesson import Lesson, TaughtRows
 from leanrisk.models.risk_transformer import RiskTransformer
 from leanrisk.models.training import predict_logits, train
 from leanrisk.models.training_config import TrainingConfig
 from leanrisk.models.training_loop import TrainingLog
-from leanrisk.techniques.base import Ask, Teacher
+from leanrisk.techniques.base import Ask, Represent, Teacher
 from leanrisk.techniques.classroom import Classroom, Scale
 from leanrisk.techniques.perturbed import perturbed_rows
 
@@ -48,16 +49,28 @@ def teach(
     freeze: FreezeConfig | None = None,
     cache: Path | None = None,
     unlabelled: pl.DataFrame | None = None,
+    represent: Represent | None = None,
     progress: Progress = _SILENT,
 ) -> TrainingLog:
     """Teach `network` in place on what `taught_rows` gives; return the log.
 
-    `freeze` and `cache` as in `models.training.train`. Raises `ModelError` as `taught_rows` does.
+    `freeze` and `cache` as in `models.training.train`; `represent` gives the hints that `training.hint_weight` weighs.
+    Raises `ModelError` as `taught_rows` does.
     """
     taught, stopping = taught_rows(
-        encoder, rows, teacher, classroom=classroom, scale=scale, seed=seed, objective=objective, unlabelled=unlabelled
+        encoder,
+        rows,
+        teacher,
+        classroom=classroom,
+        scale=scale,
+        seed=seed,
+        objective=objective,
+        unlabelled=unlabelled,
+        represent=represent,
     )
-    lesson, held_out = (Lesson(encoder.lookups(part.inputs), part.targets, part.teacher) for part in (taught, stopping))
+    lesson, held_out = (
+        Lesson(encoder.lookups(part.inputs), part.targets, part.teacher, part.hints) for part in (taught, stopping)
+    )
     # The loss averages its label part over the labelled rows alone, which copies make rare: weighed by their share, an
     # outcome counts as much as one opinion on its row.
     known = float(taught.known.mean())
@@ -86,22 +99,26 @@ def taught_rows(
     seed: int,
     objective: str = "binary",
     unlabelled: pl.DataFrame | None = None,
+    represent: Represent | None = None,
 ) -> tuple[TaughtRows, TaughtRows]:
     """Return (what is learned, what only decides when to stop), for a student of any kind.
 
     Learned are the rows with their outcomes and the teacher's opinions, perturbed copies of them, and `unlabelled` rows
-    of nobody known to be good or bad: the last two by the teacher's opinion alone. Raises `ModelError` for fewer than
+    of nobody known to be good or bad: the last two by the teacher's opinion alone; each with the hidden state that
+    `represent` gives it. Raises `ModelError` for fewer than
     two rows of either outcome, or a teacher without opinions.
     """
     chosen = _stopping_rows(rows.labels, classroom.held_out, seed=seed, objective=objective)
     learned, stopped = rows.where(~chosen), rows.where(chosen)
     lessons = []
     if teacher.margins is not None:
-        lessons.append(_lesson(encoder, learned, scale, teacher.margins[~chosen]))
+        own = _lesson(encoder, learned, scale, teacher.margins[~chosen])
+        lessons.append(own if represent is None else replace(own, hints=_states(represent, learned.frame)))
     if classroom.copies and teacher.ask is not None:
-        lessons.append(_opinions(encoder, learned, teacher.ask, classroom, scale, seed=seed, objective=objective))
+        copies = perturbed_rows(learned, copies=classroom.copies, share=classroom.swap, seed=seed)
+        lessons.append(_asked(encoder, copies, teacher.ask, scale, objective, represent))
     if unlabelled is not None and unlabelled.height and teacher.ask is not None:
-        lessons.append(_asked(encoder, unlabelled, teacher.ask, scale, objective))
+        lessons.append(_asked(encoder, unlabelled, teacher.ask, scale, objective, represent))
     if not lessons and teacher.ask is not None:
         raise ModelError(
             "A teacher that has seen the rows can only be asked about perturbed copies of them: classroom.copies is 0. "
@@ -111,7 +128,8 @@ def taught_rows(
         raise ModelError("A teacher must have opinions: this one has no scores and cannot be asked. Name another.")
     if teacher.margins is None and teacher.ask is not None:
         # A teacher that has seen these rows too is asked about copies of them: outcomes alone are too few to stop by.
-        held_out = _opinions(encoder, stopped, teacher.ask, classroom, scale, seed=seed, objective=objective)
+        copies = perturbed_rows(stopped, copies=classroom.copies, share=classroom.swap, seed=seed)
+        held_out = _asked(encoder, copies, teacher.ask, scale, objective)
     else:
         held_out = _lesson(encoder, stopped, scale, None if teacher.margins is None else teacher.margins[chosen])
     return TaughtRows.joined(lessons), held_out
@@ -170,15 +188,20 @@ def _lesson(encoder: Encoder, rows: Dataset, scale: Scale, margins: Floats | Non
     return TaughtRows(encoder.inputs(rows.frame), scale.down(rows.labels), opinions)
 
 
-def _opinions(
-    encoder: Encoder, rows: Dataset, ask: Ask, classroom: Classroom, scale: Scale, *, seed: int, objective: str
+def _states(represent: Represent, frame: pl.DataFrame) -> Floats:
+    return checked_hints(represent(frame), frame.height, "the teacher of the hints")
+
+
+def _asked(
+    encoder: Encoder,
+    frame: pl.DataFrame,
+    ask: Ask,
+    scale: Scale,
+    objective: str,
+    represent: Represent | None = None,
 ) -> TaughtRows:
-    frame = perturbed_rows(rows, copies=classroom.copies, share=classroom.swap, seed=seed)
-    return _asked(encoder, frame, ask, scale, objective)
-
-
-def _asked(encoder: Encoder, frame: pl.DataFrame, ask: Ask, scale: Scale, objective: str) -> TaughtRows:
     opinion = scale.down(ask(frame))
     # In a regression such a row has no outcome of its own; the teacher's opinion stands in for it.
     outcome = opinion if objective == "regression" else np.full(frame.height, np.nan, dtype=np.float32)
-    return TaughtRows(encoder.inputs(frame), outcome, opinion)
+    hints = None if represent is None else _states(represent, frame)
+    return TaughtRows(encoder.inputs(frame), outcome, opinion, hints)
