@@ -16,7 +16,7 @@ Values = dict[str, float | int | str]
 
 _SMALLER, _MOST_AUC = 0.74, 0.001
 _NOISE = 1.05
-"""How many times as long a route may take and count as not slower: the best of five turns differs by as much."""
+"""How many times as long a route may take and count as not slower: the best of all turns differs by as much."""
 
 
 def run(preset: str, progress: Progress) -> Outcome:
@@ -39,7 +39,7 @@ def _book(figures: Values, book: Taught, full: bool, progress: Progress) -> list
             made[name] = by_route(book, name, epochs=3 if full else 1)
             advance(1)
     with progress.track(f"{book.name}: timing"):
-        speed = timed({name: each.model for name, each in made.items()}, book, calls=600 if full else 100)
+        speed = timed({name: each.model for name, each in made.items()}, book, calls=400 if full else 100)
     labels, before = book.test.labels, made["fp32"]
     where = book.name
     figures |= {f"{where}_features": len(before.model.features), f"{where}_test_rows": book.test.rows}
