@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from leanrisk.core.errors import DataError
 from leanrisk.serve.call import Answer, Call
 from leanrisk.serve.lineup import Seat
-from leanrisk.serve.protocols import Block, LogUnavailable
+from leanrisk.serve.protocols import Block, BlockKept, LogUnavailable
 from leanrisk.serve.reading import too_large
 from leanrisk.serve.record_check import column_faults
 from leanrisk.serve.refusal import Refusal
@@ -144,6 +144,8 @@ class BatchRoute:
         )
         try:
             await self._desk.log.block(kept)
+        except BlockKept as error:
+            raise Refusal(409, "repeated-batch", str(error)) from error
         except LogUnavailable as error:
             raise Refusal(503, "log-unavailable", str(error), headers={"retry-after": "1"}) from error
         self._desk.count(table.column("decision").to_pylist())

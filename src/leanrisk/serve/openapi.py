@@ -155,7 +155,7 @@ def _scoring(config: ServeConfig) -> dict[str, Any]:
                 "parameters": [batch],
                 "requestBody": {"required": True, "content": {ARROW: binary, PARQUET: binary}},
                 "responses": {
-                    **_responses({}, 400, 413, 415, 422, 503),
+                    **_responses({}, 400, 409, 413, 415, 422, 503),
                     "200": {"description": "The scores.", "content": {ARROW: binary}},
                 },
             }

@@ -18,6 +18,10 @@ class LogUnavailable(LeanRiskError):  # noqa: N818 -- it says a state, not a fau
     """Decisions cannot be kept now, so none may be answered."""
 
 
+class BlockKept(LogUnavailable):
+    """A block of a batch was kept before, by an earlier request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One decision as it is kept: who asked what, when, what was answered, and which snapshot answered.
@@ -67,7 +71,7 @@ class DecisionLog(Protocol):
         ...
 
     async def block(self, block: Block) -> None:
-        """Return when a block of a batch is durable; raises `LogUnavailable` as `record` does."""
+        """Return when a block of a batch is durable; raises `BlockKept` for one that is there, else as `record` does."""
         ...
 
     async def shadow(self, decisions: Sequence[Decision]) -> None:

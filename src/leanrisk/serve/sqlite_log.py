@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from leanrisk.core.errors import OutputError
-from leanrisk.serve.protocols import Block, Decision, LogUnavailable
+from leanrisk.serve.protocols import Block, BlockKept, Decision, LogUnavailable
 from leanrisk.serve.record_privacy import Keeper
 
 _MOST = 512
@@ -179,7 +179,7 @@ class SqliteLog:
         try:
             connection.execute(_INSERT_BLOCK, (*told, asked, _arrow(block.told)))
         except sqlite3.IntegrityError:
-            return LogUnavailable(f"A batch is kept once: rows of '{block.batch}' are there. Give it another id.")
+            return BlockKept(f"A batch is kept once: rows of '{block.batch}' are there. Give it another id.")
         return ()
 
 

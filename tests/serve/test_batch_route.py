@@ -1,0 +1,105 @@
+"""/score/batch: tables in, tables out, kept block by block."""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from contextlib import closing
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leanrisk.serve.batch_route import ARROW, PARQUET
+from leanrisk.serve.scoring import Scorer
+from tests.registry.bundles import bundle_copy
+from tests.serve.services import served
+from tests.techniques.lean_books import book
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return bundle_copy(tmp_path_factory.mktemp("batch"))
+
+
+@pytest.fixture(scope="module")
+def running(place):
+    settings = f'bundle = "{place}"\n[limits]\nbatch_rows = 30000\nbatch_bytes = 3000000\n'
+    with served(place.parent, settings) as one:
+        yield one
+
+
+def table(rows: int) -> pa.Table:
+    return book(rows, seed=9).frame.drop("recovered", "loss", "bad", strict=False).to_arrow()
+
+
+def stream(rows: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return sink.getvalue()
+
+
+def parquet(rows: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(rows, sink)
+    return sink.getvalue()
+
+
+def ask(running, body: bytes, kind: str, **headers: str):
+    client = running.client()
+    told = client.ask("POST", "/score/batch", body, {"Content-Type": kind, **headers})
+    client.close()
+    return told
+
+
+@pytest.mark.parametrize(("kind", "written"), [(ARROW, stream), (PARQUET, parquet)])
+def test_every_row_gets_the_bits_of_a_single_record(running, place, kind, written):
+    rows = table(20_000)
+    told = ask(running, written(rows), kind)
+    assert (told.status, told.headers["content-type"]) == (200, ARROW)
+    scores = pa.ipc.open_stream(told.body).read_all()
+    np.testing.assert_array_equal(scores["probability"].to_numpy(), Scorer.open(place).many(rows))
+    batch = told.headers["x-batch-id"]
+    assert scores["decision_id"].to_pylist()[-1] == f"{batch}:19999"
+    assert set(scores["decision"].to_pylist()) <= {"approve", "review", "decline"}
+    assert scores.schema.metadata[b"snapshot"].decode() == told.headers["x-snapshot"]
+
+
+def test_a_batch_is_kept_without_protected_fields_and_once(running, place):
+    rows = table(50)
+    assert ask(running, stream(rows), ARROW, **{"X-Batch-Id": "march"}).status == 200
+    again = ask(running, stream(rows), ARROW, **{"X-Batch-Id": "march"})
+    assert (again.status, again.json["code"]) == (409, "repeated-batch")
+    with closing(sqlite3.connect(place.parent / "decisions.db")) as log:
+        found = log.execute("SELECT asked, told FROM batches WHERE batch = 'march'").fetchall()
+    asked, told = (pa.ipc.open_stream(part).read_all() for part in found[0])
+    assert (len(found), told.num_rows, asked.num_rows) == (1, 50, 50)
+    assert "sex" not in asked.column_names
+    assert {len(name) for name in asked["loan"].to_pylist()} == {64}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (b"", ARROW, 400, "not-a-table"),
+        (b"no table", PARQUET, 400, "not-a-table"),
+        (stream(table(100))[:-400], ARROW, 400, "not-a-table"),
+        (parquet(table(100))[:-9], PARQUET, 400, "not-a-table"),
+        (stream(table(1).slice(0, 0)), ARROW, 422, "no-rows"),
+        (stream(table(10).append_column("more", pa.array(range(10)))), ARROW, 422, "faulty-table"),
+        (stream(table(10).drop_columns("income")), ARROW, 422, "faulty-table"),
+        (stream(table(1)), "text/csv", 415, "wrong-content-type"),
+        (stream(pa.table({"income": pa.array([1.0] * 30_001)})), ARROW, 422, "faulty-table"),
+        (b"x" * 3_000_001, ARROW, 413, "too-large"),
+    ],
+)
+def test_what_is_no_batch_is_refused_by_name(running, body, kind, status, code):
+    told = ask(running, body, kind)
+    assert (told.status, told.json["code"]) == (status, code)
+
+
+def test_more_rows_than_the_limit_are_refused(running):
+    told = ask(running, parquet(table(30_001)), PARQUET)
+    assert (told.status, told.json["code"]) == (413, "too-many-rows")
