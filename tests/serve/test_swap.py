@@ -163,7 +163,6 @@ def test_workers_converge(house):
             assert client.score(RECORD).json["snapshot"] == second
             client.close()
         client = one.client()
-        assert value(client, 'leanrisk_decisions_total') == len(answers) + 8
+        assert value(client, "leanrisk_decisions_total") == len(answers) + 8
         client.close()
         assert one.stop() == 0
-
