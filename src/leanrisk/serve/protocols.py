@@ -71,7 +71,7 @@ class DecisionLog(Protocol):
         ...
 
     async def block(self, block: Block) -> None:
-        """Return when a block of a batch is durable; raises `BlockKept` for one that is there, else as `record` does."""
+        """Return when a block of a batch is durable; raises `BlockKept` for one that is there, or as `record` does."""
         ...
 
     async def shadow(self, decisions: Sequence[Decision]) -> None:
