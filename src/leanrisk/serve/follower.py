@@ -49,6 +49,10 @@ class Follower:
         self._lineup, self._pointers, self._store = lineup, pointers, store
         self._aliases, self._metrics, self._log = tuple(aliases), metrics, log
         self._failed: dict[str, tuple[str, float]] = {}
+        for alias in self._aliases:
+            # An alert on a rise needs a figure to rise from.
+            metrics.swap_failures.labels(alias)
+            metrics.behind(alias, False)
         self._away = False
         self._looking = asyncio.Lock()
 

@@ -84,6 +84,8 @@ def run(service: Service, bound: socket.socket) -> bool:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Whoever calls could say in a header that somebody else does.
+        proxy_headers=False,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=max(1, round(config.drain_s)),
         ws="none",
