@@ -13,6 +13,7 @@ from leanrisk.core.schema import Schema
 from leanrisk.graph.facts import fact_names
 from leanrisk.pipelines.recipe import Recipe, SimulatedData
 from leanrisk.registry.place import RegistryConfig
+from leanrisk.serve.settings import ServeConfig
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.freeze import Freeze
@@ -130,3 +131,11 @@ def test_the_settings_of_a_registry_are_the_defaults():
     assert set(shown) == {entry.name for entry in fields(RegistryConfig)}
     assert RegistryConfig(shown["database"], shown["snapshots"]) == RegistryConfig(**shown)
     assert RegistryConfig.read("registry").database == shown["database"]
+
+
+def test_the_settings_of_the_service_are_the_defaults():
+    shown = tomllib.loads(toml_of(page("serve")))
+    assert configured(ServeConfig, shown, where="serve") == ServeConfig(bundle="run/bundle")
+    assert set(shown) | {"tls"} == {entry.name for entry in fields(ServeConfig)}
+    for section in ("points", "policy", "limits", "shadow"):
+        assert set(shown[section]) == set(asdict(ServeConfig(bundle="x"))[section])

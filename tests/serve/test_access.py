@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import ssl
+import subprocess
 
 import pytest
 
@@ -101,7 +104,7 @@ def test_the_file_holds_no_key(tmp_path, capsys):
     assert file.stat().st_mode & 0o077 == 0
     caller = KeyFile.read(file).caller(key)
     assert caller is not None
-    assert (caller.name, caller.roles) == ("desk", {Role.SCORER, Role.VIEWER})
+    assert (caller.name, sorted(caller.roles)) == ("desk", ["scorer", "viewer"])
     assert main(words) == 2
     assert main(["serve", "keys", "list", "--file", str(file)]) == 0
     assert capsys.readouterr().out.strip() == "desk: scorer, viewer"
@@ -144,6 +147,29 @@ def test_each_name_has_a_rate_of_its_own():
     now[0] = 1e9
     assert [rates.wait("a") > 0 for _ in range(4)] == [False, False, False, True]
     assert all(Rates(0.0, 1).wait("a") == 0 for _ in range(100))
+
+
+def test_tls_unknown_fields_that_are_listed_and_required_ones(place, tmp_path):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*words, *names], check=True, capture_output=True)
+    tls = f'[tls]\ncertificate = "{certificate}"\nkey = "{key}"\noldest = "1.3"\n'
+    with served(tmp_path, f'bundle = "{place}"\nunknown = "list"\nrequired = ["income"]\n{tls}') as one:
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        connection = http.client.HTTPSConnection("127.0.0.1", one.port, context=trusting, timeout=30)
+        connection.request("POST", "/score", '{"income": 1, "mood": "good"}', {"Content-Type": "application/json"})
+        assert json.loads(connection.getresponse().read())["unknown_fields"] == ["mood"]
+        connection.request("POST", "/score", '{"income": null, "age": "x"}', {"Content-Type": "application/json"})
+        faults = json.loads(connection.getresponse().read())["faults"]
+        assert [(fault["field"], fault["rule"]) for fault in faults] == [
+            ("income", "missing-field"),
+            ("age", "not-numeric"),
+        ]
+        connection.close()
+        trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises(ssl.SSLError):
+            http.client.HTTPSConnection("127.0.0.1", one.port, context=trusting, timeout=30).connect()
 
 
 def test_too_many_requests_are_told_when_to_come_back(place, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -164,5 +166,13 @@ def test_workers_converge(house):
             client.close()
         client = one.client()
         assert value(client, "leanrisk_decisions_total") == len(answers) + 8
+        client.close()
+        lost = one.events("started")[0]["pid"]
+        os.kill(lost, signal.SIGKILL)
+        assert one.wait_for("worker-died")["pid"] == lost
+        with one.told:
+            assert one.told.wait_for(lambda: len(one.events("started")) == 3, timeout=60)
+        client = one.client()
+        assert client.score(RECORD).status == 200
         client.close()
         assert one.stop() == 0

@@ -14,6 +14,8 @@ import time
 from dataclasses import asdict
 from types import FrameType
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from leanrisk.core.config import configured
 from leanrisk.serve.json_log import JsonLog
 from leanrisk.serve.metrics import SHARED
@@ -77,6 +79,7 @@ class Workers:
         if worker.poll() is None:
             return worker, since
         self._log.error("worker-died", pid=worker.pid, code=worker.returncode)
+        mark_process_dead(worker.pid, shared)  # type: ignore[no-untyped-call]
         if time.monotonic() - since < _CALM_S:
             self._ending.wait(1.0)
         return self._started(shared), time.monotonic()
