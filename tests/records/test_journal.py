@@ -245,6 +245,19 @@ def test_a_removed_row_is_found_in_the_middle_and_at_the_end_by_a_kept_head(jour
         journal.verify()
 
 
+def test_bytes_that_are_no_text_are_found_at_their_row(tmp_path):
+    journal = Journal(database(tmp_path / "book.db"))
+    for after in (A, B, C, A):
+        moved(journal, "champion", after)
+    unguarded(journal, f"UPDATE {TABLE} SET why = CAST(x'C3' AS TEXT) WHERE seq = 3")
+    with pytest.raises(RecordsError, match="at row 3 it cannot be read"):
+        journal.verify()
+    unguarded(journal, f"UPDATE {TABLE} SET why = x'62' WHERE seq = 2")
+    with pytest.raises(RecordsError, match="at row 2 a field holds something else"):
+        journal.verify()
+    journal.engine.dispose()
+
+
 def test_a_removed_guard_is_found(journal):
     moved(journal, "champion", A)
     tail = f" ON {TABLE}" if journal.engine.dialect.name == "postgresql" else ""

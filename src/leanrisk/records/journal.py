@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from leanrisk.core.errors import ConfigError, RecordsError
 from leanrisk.records.append_only import guard, missing_guards
@@ -243,8 +245,7 @@ class Journal:
         """
         previous, earlier, count, kept = START, "", 0, head is None or head == (0, START)
         with reading(self.engine) as connection:
-            for found in connection.execute(sql.select(_table).order_by(_table.c.seq)).yield_per(1000):
-                row = Row(*found)
+            for row in _each(connection):
                 count += 1
                 fault = _fault(row, count, previous, earlier)
                 if fault is None and head is not None and row.seq == head[0]:
@@ -317,6 +318,25 @@ def _standing(connection: Connection, moment: str | None = None) -> dict[str, st
         newest = newest.where(_table.c.moment <= moment)
     query = sql.select(_table.c.alias, _table.c.after).where(_table.c.seq.in_(newest)).order_by(_table.c.alias)
     return {alias: after for alias, after in connection.execute(query) if after is not None}
+
+
+def _each(connection: Connection) -> Iterator[Row]:
+    """Yield every row in order; raises `RecordsError` naming the first one that the database cannot read."""
+    query, done = sql.select(_table).order_by(_table.c.seq), 0
+    try:
+        for found in connection.execute(query).yield_per(1000):
+            yield Row(*found)
+            done += 1
+    except SQLAlchemyError:
+        # Rows come in blocks, and one that cannot be read takes its block along.
+        for place in itertools.count(done):
+            try:
+                one = connection.execute(query.offset(place).limit(1)).first()
+            except SQLAlchemyError as error:
+                raise _broken(f"row {place + 1}", "it cannot be read") from error
+            if one is None:
+                raise
+            yield Row(*one)
 
 
 def _fault(row: Row, place: int, previous: str, earlier: str) -> str | None:
