@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from leanrisk.core.config import configured
+from leanrisk.core.constraints import Constraints
 from leanrisk.core.memory import Fact, Memory
 from leanrisk.core.schema import Schema
 from leanrisk.graph.facts import fact_names
@@ -19,6 +20,7 @@ from leanrisk.techniques.distill import Distill
 from leanrisk.techniques.freeze import Freeze
 from leanrisk.techniques.lora import Lora
 from leanrisk.techniques.read_text import ReadText
+from leanrisk.techniques.synthesize.technique import Synthesize
 from leanrisk.techniques.tuning import LoraSettings
 
 ROOT = Path(__file__).parents[1]
@@ -102,6 +104,15 @@ def test_the_step_that_reads_texts_has_the_defaults_of_its_how_to():
     # The body alone has a shallow default of its own; a bag has no blocks.
     assert shown == ReadText()
     assert Recipe.from_dict({"name": "x", **tomllib.loads(book)}).data == SimulatedData("sme", 40000, 80, text=True)
+
+
+def test_the_settings_of_made_bads_are_the_defaults_and_their_rules_read():
+    rules, step = re.findall(r"^```toml\n(.*?)^```$", page("synthesize"), flags=re.MULTILINE | re.DOTALL)
+    read = configured(Constraints, tomllib.loads(rules)["constraints"], where="constraints")
+    assert read.steps() == ("total", "decided")
+    (shown,) = tomllib.loads(step)["steps"]
+    assert technique("synthesize", shown["settings"]) == technique("synthesize", {})
+    assert set(shown["settings"]) == {entry.name for entry in fields(Synthesize)} - {"name"}
 
 
 def test_the_settings_of_the_how_tos_are_the_defaults():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.synthesized.books import RareBook
+from benchmarks.synthesized.books import MAKERS, RareBook
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.progress import Silent
 from leanrisk.features.encoder import Encoder, EncoderConfig
@@ -37,9 +37,9 @@ _MADE = (Method.SMOTE, Method.GAN, Method.VAE)
 class Effort:
     """How many goods are learned beside the bads, and how long generators learn."""
 
-    goods: int = 6000
-    folds: int = 3
-    generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(batch=256, steps=300, latent=16))
+    goods: int = 5000
+    folds: int = 2
+    generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(batch=256, steps=200, latent=16))
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,16 @@ class Cell:
     arms: Mapping[str, float]
     chosen: str
     gated: float
+
+
+def cells_of(name: str, full: bool, seeds: int, sizes: Sequence[int], effort: Effort) -> list[Cell]:
+    """Return every cell of a book that has bads enough for it; none where its data are not on this machine."""
+    book = MAKERS[name](full)
+    if book is None:
+        return []
+    there = int((book.pool.labels == 1).sum())
+    draws = (Draw(book, effort, seed) for seed in range(seeds))
+    return [draw.cell(bads) for draw in draws for bads in sizes if bads <= there]
 
 
 class Draw:
