@@ -194,3 +194,10 @@ def test_a_network_is_written_where_the_schema_looks_for_it(tmp_path, capsys):
     ]
     assert pl.read_parquet(folder / "address.parquet").height
     assert pl.read_parquet(book).equals(simulate_sme(rows=400, features=20, seed=7, network=True), null_equal=True)
+
+
+def test_a_file_in_place_of_the_folder_of_edges_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", "sme", "--rows", "400", "-o", "book.parquet", "--edges", "edges.parquet"]) == 2
+    assert "--edges names a folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

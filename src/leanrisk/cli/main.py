@@ -39,7 +39,7 @@ _DATA, _LEAN, _USE = "Look at data", "Make a model lean", "Use and check"
 COMMANDS = {
     "inspect": Entry("leanrisk.cli.inspect:inspect", "Infer a schema and list every fault and leak suspect.", _DATA),
     "simulate": Entry(
-        "leanrisk.cli.simulate:app", "Write loans, card payments or transfers whose true risk is known.", _DATA
+        "leanrisk.cli.simulate:app", "Write loans, payments, transfers or prices, their risk known.", _DATA
     ),
     "run": Entry("leanrisk.cli.run:run", "Shrink a scenario, refresh it, and report what it saved.", _LEAN),
     "shrink": Entry("leanrisk.cli.shrink:shrink", "Turn an incumbent into a lean, measured bundle.", _LEAN),

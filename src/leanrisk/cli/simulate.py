@@ -37,18 +37,22 @@ def sme(
     ] = None,
     edges: Annotated[
         Path | None,
-        typer.Option("--edges", metavar="DIR", help="Let risk run along owners and addresses; write the edges there."),
+        typer.Option(
+            "--edges",
+            metavar="FOLDER",
+            help="Let risk run along owners, guarantees and addresses; write the edge tables to this folder.",
+        ),
     ] = None,
     text: Annotated[
         bool, typer.Option("--text", help="Add the column 'purpose': a sentence that tells something of the risk.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a book of loans to small firms: eight years with a downturn, 4 to 6 % of them bad.
+    """Write loans to small firms, 4 to 6 % of them bad.
 
-    Firms stand in an industry tree and guarantee each other; about half of the features can go without loss. The true
-    probability of default comes along as _true_pd, marked as known only after the decision. The schema is written
-    beside the book as NAME.schema.toml.
+    Eight years with a downturn. Firms stand in an industry tree and guarantee each other; about half of the features
+    can go without loss. The true probability of default comes along as _true_pd, marked as known only after the
+    decision. The schema is written beside the book as NAME.schema.toml.
     """
     from leanrisk.core.errors import ConfigError
     from leanrisk.core.files import writable_folder, write_text
@@ -57,6 +61,10 @@ def sme(
     from leanrisk.data.simulate.writer import write_sme, write_sme_edges
 
     schema_file = output.with_suffix(".schema.toml") if schema_out is None else schema_out
+    if edges is not None and (edges.suffix or edges.is_file()):
+        raise ConfigError(
+            f"--edges names a folder, which gets one file for each table: '{edges}' looks like a file. Name a folder."
+        )
     if schema_file == output:
         raise ConfigError(f"The schema needs a file of its own: '{output}' is the book. Choose another --schema-out.")
     named = (
@@ -219,10 +227,10 @@ def market(
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal markets.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Write daily bars of stocks that share a factor: regimes, jumps, and falls that bring unrest.
+    """Write daily prices of stocks, with regimes and jumps.
 
-    The true volatility of each day comes along as _true_vol, marked as known only afterwards. The schema is written
-    beside the bars as NAME.schema.toml; give the bars to `leanrisk run market-risk --data FILE`.
+    The stocks share a factor, and falls bring unrest. The true volatility of each day comes along as _true_vol, marked
+    as known only afterwards. The schema is written beside the bars as NAME.schema.toml; give the bars to `leanrisk run market-risk --data FILE`.
     """
     from leanrisk.core.files import write_text
     from leanrisk.data.simulate.market import MarketSize, market_schema
