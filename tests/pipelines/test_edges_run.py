@@ -15,6 +15,7 @@ from leanrisk.core.errors import ConfigError, DataError
 from leanrisk.core.schema import Schema
 from leanrisk.pipelines.edge_tables import named_files, read_edge_tables
 from leanrisk.pipelines.memory_update import absorb
+from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.registry.bundle import Bundle
 from leanrisk.scenarios.run import dataset_for
@@ -77,6 +78,17 @@ def test_new_edges_are_absorbed_without_retraining(bundle, tmp_path, capsys):
     assert "0 new, 0 ends of known ones, 1 duplicates" in capsys.readouterr().out
     assert main(["memory", "show", str(bundle), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["edges"] == {"pledge": pledges().height + 1}
+
+
+def test_a_refresh_does_not_go_on_with_other_edges(bundle, tmp_path):
+    rows = pledged(600, seed=4).with_columns(
+        loan=pl.lit("new ") + pl.col("loan"), decided=pl.col("decided") + dt.timedelta(days=1000)
+    )
+    refresh(bundle, rows, out=tmp_path / "out", seed=SEED)
+    # Between two firms that the rows do not name: no fact of a row changes, and the memory is another all the same.
+    absorb(bundle, None, {"pledge": news(guarantor=["stranger"], borrower=["another"])})
+    with pytest.raises(ConfigError, match=r"edges\.pledge differ"):
+        refresh(bundle, rows, out=tmp_path / "out", seed=SEED, resume=True)
 
 
 def test_a_bad_edge_table_refuses_the_whole_update(bundle, capsys):

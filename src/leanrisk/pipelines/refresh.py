@@ -128,6 +128,7 @@ class _Round:
             "data": digest,
             "replay": None if rows.older is None else digest_of(rows.older.frame),
             "memory": None if history is None else history.digest,
+            "edges": _edges_of(champion),
             "config": asdict(config),
             "gates": asdict(gates),
             "seed": seed,
@@ -291,6 +292,12 @@ def verdict_on(
     if not gained(results):
         return False, f"The champion stays: nothing was gained. {reason}", results
     return True, reason, results
+
+
+def _edges_of(champion: Bundle) -> dict[str, str]:
+    """Return the digest of each edge table that the champion's memory has absorbed by now."""
+    store = champion.memory
+    return {} if store is None else {name: edges.digest for name, edges in store.edges.items()}
 
 
 def _check_apart(champion: Bundle, out: Path) -> None:
