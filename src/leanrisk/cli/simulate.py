@@ -230,7 +230,8 @@ def market(
     """Write daily prices of stocks, with regimes and jumps.
 
     The stocks share a factor, and falls bring unrest. The true volatility of each day comes along as _true_vol, marked
-    as known only afterwards. The schema is written beside the bars as NAME.schema.toml; give the bars to `leanrisk run market-risk --data FILE`.
+    as known only afterwards. The schema is written beside the bars as NAME.schema.toml; give the bars to
+    `leanrisk run market-risk --data FILE`.
     """
     from leanrisk.core.files import write_text
     from leanrisk.data.simulate.market import MarketSize, market_schema
