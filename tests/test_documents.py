@@ -147,6 +147,5 @@ def test_the_settings_of_a_registry_are_the_defaults():
 def test_the_settings_of_the_service_are_the_defaults():
     shown = tomllib.loads(toml_of(page("serve")))
     assert configured(ServeConfig, shown, where="serve") == ServeConfig(bundle="run/bundle")
-    assert set(shown) | {"tls"} == {entry.name for entry in fields(ServeConfig)}
     for section in ("points", "policy", "limits", "shadow"):
         assert set(shown[section]) == set(asdict(ServeConfig(bundle="x"))[section])

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from leanrisk.core.errors import DataError
 from leanrisk.serve.call import Answer, Call
+from leanrisk.serve.follower import stopped
 from leanrisk.serve.lineup import Seat
 from leanrisk.serve.protocols import Block, BlockKept, LogUnavailable
 from leanrisk.serve.reading import too_large
@@ -85,6 +86,7 @@ class BatchRoute:
     async def _scored(self, call: Call, seat: Seat, asked: IO[bytes], told: IO[bytes], kind: str, batch: str) -> int:
         rows, blocks = 0, _blocks(asked, kind)
         writer: Any = None
+        keeping: asyncio.Task[None] | None = None
         try:
             while (block := await asyncio.to_thread(_next, blocks)) is not None:
                 if rows + block.height > self._config.limits.batch_rows:
@@ -92,14 +94,20 @@ class BatchRoute:
                         413, "too-many-rows", f"A batch has up to {self._config.limits.batch_rows:,} rows. Cut it up."
                     )
                 table = await asyncio.to_thread(self._block, seat, block, batch, rows)
-                await self._keep(call, seat, block, table, batch, rows)
+                # The log takes a block while the next one is scored; an answer leaves after the last is kept.
+                if keeping is not None:
+                    await keeping
+                keeping = asyncio.create_task(self._keep(call, seat, block, table, batch, rows))
                 if writer is None:
                     writer = pa.ipc.new_stream(told, table.schema)
                 await asyncio.to_thread(writer.write_table, table)
                 rows += block.height
+            if keeping is not None:
+                await keeping
             if writer is None:
                 raise Refusal(422, "no-rows", "A batch has at least one row: this one has none.")
         finally:
+            await stopped(keeping)
             if writer is not None:
                 writer.close()
         await asyncio.to_thread(told.seek, 0)
@@ -148,7 +156,8 @@ class BatchRoute:
             raise Refusal(409, "repeated-batch", str(error)) from error
         except LogUnavailable as error:
             raise Refusal(503, "log-unavailable", str(error), headers={"retry-after": "1"}) from error
-        self._desk.count(table.column("decision").to_pylist())
+        counted = table.column("decision").value_counts()
+        self._desk.count({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 
 
 def _blocks(asked: IO[bytes], kind: str) -> Iterator[pl.DataFrame]:

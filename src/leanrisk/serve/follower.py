@@ -131,5 +131,6 @@ async def stopped(task: asyncio.Task[Any] | None) -> None:
     """Cancel a task and wait until it has ended."""
     if task is not None:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        # What a task failed with was told where it was awaited; here it only has to be over.
+        with contextlib.suppress(asyncio.CancelledError, Exception):
             await task

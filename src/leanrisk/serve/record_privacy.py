@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -55,7 +54,7 @@ class Keeper:
 
     def digest(self, value: object) -> str:
         """Return the keyed hash of a value, the same for 7 and "7"."""
-        return hmac.new(self._key, str(value).encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, str(value).encode("utf-8", "replace"), "sha256").hex()
 
 
 def key_in(file: Path) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import re
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -118,9 +117,9 @@ class ScoringDesk:
         privacy = self.privacy(seat)
         return privacy.naming | privacy.dropped
 
-    def count(self, verdicts: Sequence[str]) -> None:
-        """Count decisions that were kept elsewhere."""
-        for verdict, number in Counter(verdicts).items():
+    def count(self, verdicts: Mapping[str, int]) -> None:
+        """Count decisions that were kept elsewhere: how many of each."""
+        for verdict, number in verdicts.items():
             self._told[verdict].inc(number)
 
     def _scored(self, seat: Seat, records: Sequence[Any]) -> list[tuple[float, Sequence[str]]]:

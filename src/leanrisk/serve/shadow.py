@@ -50,7 +50,11 @@ class Shadows:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._turn()
+                try:
+                    await self._turn()
+                except Exception as error:
+                    # A shadow that fails in a way nobody thought of must not end the others, nor itself for good.
+                    self._tell("shadow-failed", "", error)
                 await asyncio.sleep(_PAUSE_S)
 
     async def drain(self, within_s: float) -> None:
