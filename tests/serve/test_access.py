@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import ssl
 import subprocess
 
@@ -149,6 +150,7 @@ def test_each_name_has_a_rate_of_its_own():
     assert all(Rates(0.0, 1).wait("a") == 0 for _ in range(100))
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_tls_unknown_fields_that_are_listed_and_required_ones(place, tmp_path):
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
