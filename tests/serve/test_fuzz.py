@@ -8,13 +8,13 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from leanrisk.serve.sqlite_log import SqliteLog
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from leanrisk.serve.app import routes_of
 from leanrisk.serve.service import Service
 from leanrisk.serve.settings import ServeConfig
-from leanrisk.serve.sqlite_log import SqliteLog
 from tests.registry.bundles import bundle_copy
 from tests.serve.services import Client, served
 

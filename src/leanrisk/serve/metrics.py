@@ -48,9 +48,22 @@ class Metrics:
             registry=own,
             buckets=_DIFFERENCES,
         )
-        self.backlog = gauge("log_backlog", "Decisions in the write-ahead file that wait for the database.")
+        self.backlog = gauge(
+            "log_backlog", "Decisions in the host's write-ahead file that wait for the database.", mode="livemax"
+        )
+        self.log_groups = counter("log_groups", "Groups of requests that shared a flush.", "place")
+        self.log_requests = counter("log_requests", "Requests whose decisions were flushed.", "place")
+        self.log_seconds = Histogram(
+            "leanrisk_log_seconds", "Seconds of a flush.", ("place",), registry=own, buckets=_SECONDS
+        )
         self.open_requests = gauge("open_requests", "Requests at work.")
         self._shown: dict[str, str] = {}
+
+    def flushed(self, place: str, seconds: float, requests: int) -> None:
+        """Tell of one flush of the log of decisions."""
+        self.log_groups.labels(place).inc()
+        self.log_requests.labels(place).inc(requests)
+        self.log_seconds.labels(place).observe(seconds)
 
     def playing(self, alias: str, snapshot: str | None) -> None:
         """Tell who plays under an alias."""

@@ -88,7 +88,9 @@ class ServeConfig:
     fields that the schema does not know are refused or listed in the answer. `required`: fields that must be there;
     others may be absent and count as missing. `sensitive`: fields whose values are neither shown nor kept, beside those
     of the role protected. `identifying`: fields that name an applicant, kept as keyed hashes, beside those of the role
-    id. `log`: SQLite file of decisions. `poll_s`: how often the journal is read. `notice_s`: how long the service still
+    id. `log`: SQLite file or PostgreSQL URL of the decisions; `spool`: file that takes them while that is away, empty
+    for one beside it, up to `spool_bytes`; `log_key`: file of the key of those hashes, empty for one beside it.
+    `poll_s`: how often the journal is read. `notice_s`: how long the service still
     answers, not ready, before it closes on SIGTERM; `drain_s`: how long it then waits for requests at work.
     """
 
@@ -100,6 +102,9 @@ class ServeConfig:
     workers: int = 1
     keys: str = ""
     log: str = "decisions.db"
+    spool: str = ""
+    spool_bytes: int = 512 << 20
+    log_key: str = ""
     identifying: tuple[str, ...] = ()
     unknown: Further = Further.REFUSE
     required: tuple[str, ...] = ()
@@ -125,6 +130,8 @@ class ServeConfig:
             raise ConfigError(f"port must be from 0 to 65535: it is {self.port}. 0 takes a free one.")
         if not 1 <= self.workers <= 256:
             raise ConfigError(f"workers must be from 1 to 256: it is {self.workers}. One per core is plenty.")
+        if self.spool_bytes < 1 << 20:
+            raise ConfigError(f"spool_bytes must be 1048576 or more: it is {self.spool_bytes}. Write 536870912, say.")
         for name, least in (("poll_s", 0.01), ("notice_s", 0.0), ("drain_s", 0.0)):
             if not least <= getattr(self, name) <= 3_600:
                 raise ConfigError(f"{name} must be from {least} to 3600 seconds: it is {getattr(self, name)}.")
