@@ -6,6 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -48,7 +49,7 @@ class Away(DecisionStore):
 
 
 def decision(name, probability=0.25, **changed):
-    facts = {"alias": "champion", "snapshot": "s1", "caller": "anna", "request": f"r-{name}-{probability}"}
+    facts: dict[str, Any] = {"alias": "champion", "snapshot": "s1", "caller": "anna", "request": f"r-{name}-{probability}"}
     record = {"income": 5, "loan": "L-1", "sex": "f"}
     privacy = Privacy(frozenset({"loan"}), frozenset({"sex"}))
     facts |= {"record": record, "probability": probability, "points": 600.0, "decision": "approve", **changed}
@@ -241,6 +242,7 @@ def test_whoever_is_killed_leaves_every_acknowledged_decision_once(tmp_path, awa
             cwd=ROOT,
             env=ENVIRONMENT,
         )
+        assert writer.stdout is not None
         # Killed in the middle of its work, after so many answers.
         for _ in range(20 + 7 * turn):
             acknowledged.add(writer.stdout.readline().strip())

@@ -23,7 +23,7 @@ class Opened:
     """A spool and the frames that it told of."""
 
     def __init__(self, path, most_bytes=1 << 20):
-        self.bodies = []
+        self.bodies: list[bytes] = []
         self.spool = Spool(path, most_bytes=most_bytes, seen=self._seen)
 
     def _seen(self, body, place):
@@ -163,7 +163,7 @@ def test_a_disk_that_is_full_refuses_and_what_was_there_stays(tmp_path):
         "    print(kept, error.errno)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "spool"], capture_output=True, text=True, check=True)
-    kept, code = map(int, done.stdout.split())
-    assert code == errno.EFBIG
+    kept, refusal = map(int, done.stdout.split())
+    assert refusal == errno.EFBIG
     assert kept > 0
     assert Opened(tmp_path / "spool").look() == [b"x" * 100] * kept
