@@ -49,7 +49,12 @@ class Away(DecisionStore):
 
 
 def decision(name, probability=0.25, **changed):
-    facts: dict[str, Any] = {"alias": "champion", "snapshot": "s1", "caller": "anna", "request": f"r-{name}-{probability}"}
+    facts: dict[str, Any] = {
+        "alias": "champion",
+        "snapshot": "s1",
+        "caller": "anna",
+        "request": f"r-{name}-{probability}",
+    }
     record = {"income": 5, "loan": "L-1", "sex": "f"}
     privacy = Privacy(frozenset({"loan"}), frozenset({"sex"}))
     facts |= {"record": record, "probability": probability, "points": 600.0, "decision": "approve", **changed}

@@ -8,11 +8,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from leanrisk.serve.sqlite_log import SqliteLog
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from leanrisk.serve.app import routes_of
+from leanrisk.serve.durable_log import DurableLog
 from leanrisk.serve.service import Service
 from leanrisk.serve.settings import ServeConfig
 from tests.registry.bundles import bundle_copy
@@ -132,7 +132,7 @@ def test_what_the_document_allows_and_what_it_does_not(api, method, path):
 
 
 def test_the_document_describes_every_path(api):
-    service = Service(ServeConfig(bundle="none"), SqliteLog)  # type: ignore[arg-type]
+    service = Service(ServeConfig(bundle="none"), DurableLog)  # type: ignore[arg-type]
     assert {(route.method.lower(), route.path) for route in routes_of(service)} == {
         (method, path) for path, told in api.raw_schema["paths"].items() for method in told if method != "parameters"
     }
