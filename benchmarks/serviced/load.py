@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import uvloop
@@ -184,7 +184,7 @@ def main() -> None:
     if asked.answers:
         with open(asked.answers, "w", encoding="ascii") as file:
             file.writelines(f"{line}\n" for line in load.lines)
-    print(json.dumps(asdict(found)))  # noqa: T201 -- the answer to whoever started this process
+    print(json.dumps(vars(found)))  # noqa: T201 -- the answer to whoever started this process
 
 
 if __name__ == "__main__":
