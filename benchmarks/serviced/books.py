@@ -41,6 +41,8 @@ def made(folder: Path, *, rows: int, batch_rows: int, trees: int) -> Book:
     features = list(book.features)
     model = LeanRiskClassifier(trials=2, epochs=2).fit(book.frame.select(features), book.labels)
     bundle = model.to_bundle(str(folder / "bundle"))
+    # The estimator leaves out what orders rows, such as the decision's date.
+    features = list(bundle.features)
     records = [json.loads(json.dumps(one, default=str)) for one in records_of(book, features)[:_ASKED]]
     _lines(folder / "records.jsonl", records)
     _lines(folder / "mlflow.jsonl", [{"dataframe_records": [one]} for one in records])

@@ -23,6 +23,8 @@ from leanrisk.core.errors import LeanRiskError
 
 ROOT = Path(__file__).parents[2]
 _START_S = 60.0
+_NEVER_MS = 1e9
+"""The latency of a load that got no answer: it misses every bar, and JSON can hold it."""
 
 
 @dataclass
@@ -115,7 +117,7 @@ def ended(load: subprocess.Popen[str], asked: Asked) -> Answers:
     if load.wait() != 0:
         raise LeanRiskError("A load must tell what it found: it failed. Its traceback is above.")
     told: dict[str, Any] = json.loads(text)
-    taken = np.array(told["taken"] or [np.inf])
+    taken = np.array(told["taken"] or [_NEVER_MS])
     good = told["statuses"].get("200", 0)
     lines = [line.split() for line in Path(asked.answers).read_text("ascii").splitlines()] if asked.answers else []
     return Answers(
