@@ -43,7 +43,10 @@ def made(folder: Path, *, rows: int, batch_rows: int, trees: int) -> Book:
     bundle = model.to_bundle(str(folder / "bundle"))
     # The estimator leaves out what orders rows, such as the decision's date.
     features = list(bundle.features)
-    records = [json.loads(json.dumps(one, default=str)) for one in records_of(book, features)[:_ASKED]]
+    wanted = set(features)
+    asked = records_of(book, features)[:_ASKED]
+    plain = [{name: value for name, value in one.items() if name in wanted} for one in asked]
+    records = [json.loads(json.dumps(one, default=str)) for one in plain]
     _lines(folder / "records.jsonl", records)
     _lines(folder / "mlflow.jsonl", [{"dataframe_records": [one]} for one in records])
     frame = pl.concat([book.frame.select(features)] * (batch_rows // rows + 1)).head(batch_rows)

@@ -32,6 +32,9 @@ _BLOCK_ROWS = 16_384
 _IN_MEMORY = 4 << 20
 _PIECE = 1 << 18
 _THREADS = 2
+_TOLD = pa.schema(
+    {"decision_id": pa.string(), "probability": pa.float32(), "points": pa.float64(), "decision": pa.string()}
+)
 _AT_ONCE = 2
 """Batches that are scored at the same time; further ones wait, so that memory stays bounded."""
 
@@ -128,15 +131,11 @@ class BatchRoute:
             raise Refusal(422, "faulty-table", reason, faults=faults) from error
         exact = probability.astype(np.float64)
         points, verdicts = self._config.points.of_all(exact), self._config.policy.of_all(exact)
-        return pa.table(
-            {
-                "decision_id": pa.array([f"{batch}:{row}" for row in range(start, start + block.height)]),
-                "probability": pa.array(probability),
-                "points": pa.array(points),
-                "decision": pa.array(verdicts),
-            },
-            metadata={"snapshot": seat.snapshot},
-        )
+        # Through polars: pyarrow's own reading of lists imports pandas where that is installed.
+        told = pl.DataFrame({"probability": probability, "points": points, "decision": verdicts})
+        ids = pl.format(f"{batch}:{{}}", pl.int_range(start, start + block.height)).alias("decision_id")
+        table = told.select(ids, "probability", "points", "decision").to_arrow(compat_level=pl.CompatLevel.oldest())
+        return table.cast(_TOLD.with_metadata({"snapshot": seat.snapshot}))
 
     async def _keep(self, call: Call, seat: Seat, block: pl.DataFrame, table: pa.Table, batch: str, start: int) -> None:
         kept = Block(
