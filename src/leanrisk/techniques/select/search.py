@@ -11,21 +11,25 @@ import numpy as np
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.inputs import Fields
+from leanrisk.core.progress import Silent
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.features.redundancy import clusters
 from leanrisk.models.gbdt_attribution import Forest
 from leanrisk.techniques.base import Bench, Model
 from leanrisk.techniques.select.audit import portraits
 from leanrisk.techniques.select.criteria import Criteria
-from leanrisk.techniques.select.curve import Judge, Point, cheapest, hopeless
+from leanrisk.techniques.select.curve import Judge, Point, cheapest, hopeless, left_standing
 from leanrisk.techniques.select.elimination import Columns, Ground, Round, eliminated, kept_share
 from leanrisk.techniques.select.funnel import Fate, first_look, moving
 from leanrisk.techniques.select.prices import Basket, Prices
+from leanrisk.techniques.select.referee import Referee
 from leanrisk.techniques.select.sampling import folds_of, newest_rows, row_weights, thinned
 from leanrisk.techniques.select.standing import standing_of
 
 _LEVELS = EncoderConfig(levels=500, min_level_rows=10)
 _TREES = {"method": "TreeSHAP"}
+_CALLS = 16
+"""At most so many look-ups are tried without: a table of a thousand columns may well name a delay for each."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ def search(rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench, *, mod
 
     Features are ranked by TreeSHAP over folds, or by sampled Shapley values of `model` where that is a network.
     """
-    return _Search(thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench, model).run()
+    referee = Referee(bench, rows.features)
+    return _Search(thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench, model).run(referee)
 
 
 class _Search:
@@ -75,20 +80,22 @@ class _Search:
         self.standing = (
             None if model is None else standing_of(model, rows, names, seed=bench.seed, progress=bench.progress)
         )
+        # The network ranks by itself; the trees then only score its sets.
+        forest = Forest.restrained() if self.standing is None else replace(Forest.restrained(), explained=0)
         self.ground = Ground(
             self.matrix,
             self.labels,
             folds_of(self.labels, self.newest, count=wanted.folds, seed=bench.seed),
             frozenset(range(len(self.fields.numeric), self.matrix.shape[1])),
             frozenset(place for place, name in enumerate(names) if name in self.fixed),
-            Forest.slim() if self.standing is None else replace(Forest.slim(), explained=0),
+            forest,
             bench.seed,
             row_weights(rows, wanted.weights, balance=wanted.balance),
             np.unique([prices.look_up(name) for name in names], return_inverse=True)[1] if wanted.whole_calls else None,
             None if self.standing is None else (self.standing.importance, self.standing.error),
         )
 
-    def run(self) -> Found:
+    def run(self, referee: Referee) -> Found:
         names = self.fields.names
         offered = np.array([place for place, name in enumerate(names) if name not in self.gone], dtype=np.int64)
         if not offered.size:
@@ -101,15 +108,29 @@ class _Search:
         points = [judge.point(whole, self._basket(offered))]
         tried = self._calmed(judge, points)
         rounds = self._eliminated(judge, points)
-        afforded = cheapest(points, self.wanted.budget.holds)
-        chosen = afforded or cheapest(points) or points[0]
-        calls = self._calls_dropped(judge, chosen)
-        taken = [point for point in calls if point.proven]
+        points = self._put_to(referee, points)
+        chosen = self._cheapest([point for point in points if point.valid])
+        calls = self._calls_dropped(judge, chosen, referee)
+        taken = [point for point in calls if _given_up(point)]
         chosen = taken[-1] if taken else chosen
         shares = self._kept_share(rounds[0].columns, int(chosen.round.columns.size))
         fates = tuple(self._fate(place, chosen, [whole, *rounds], taken, shares) for place in range(len(names)))
         told = _TREES if self.standing is None else self.standing.told()
         return Found(self.fields, chosen, (*points, *tried, *calls), fates, int(self.labels.size), told)
+
+    def _put_to(self, referee: Referee, points: list[Point]) -> list[Point]:
+        """Return the points, those that the folds let through with what the validation rows say of them."""
+        let = left_standing(points, self.wanted.budget.holds)
+        let = let if len(let) > 1 else left_standing(points, lambda basket: True)
+        judged = iter(referee.confirmed(let, self.fields.names, self.progress))
+        passed = {id(point) for point in let}
+        return [next(judged) if id(point) in passed else point for point in points]
+
+    def _cheapest(self, points: Sequence[Point]) -> Point:
+        """Return the cheapest of the points by the validation rows, within the budget where any is."""
+        seen = [point.on_valid for point in points]
+        found = cheapest(seen, self.wanted.budget.holds) or cheapest(seen) or seen[0]
+        return points[next(place for place, point in enumerate(seen) if point is found)]
 
     def _basket(self, columns: Columns) -> Basket:
         return self.prices.basket(self.fields.names[column] for column in columns)
@@ -124,7 +145,7 @@ class _Search:
         calm = np.array([column for column in columns.tolist() if names[column] not in self.moving], dtype=np.int64)
         if not calm.size or calm.size == columns.size:
             return []
-        point = judge.point(Round(calm, self.ground.attributed(calm)), self._basket(calm), dropped="unstable features")
+        point = judge.point(self.ground.scored(calm), self._basket(calm), dropped="unstable features")
         if not point.within:
             return [point]
         points.append(point)
@@ -179,23 +200,24 @@ class _Search:
                 self.gone[names[column]] = ("redundant", f"it says the same as {names[spokesmen[0]]}")
         return spokesmen
 
-    def _calls_dropped(self, judge: Judge, start: Point) -> list[Point]:
-        """Return the points that give up one look-up after the other, the dearest first; a proven one is gone on from.
+    def _calls_dropped(self, judge: Judge, start: Point, referee: Referee) -> list[Point]:
+        """Return the points that give up one look-up after the other, the dearest first, and go on where it can be.
 
-        Those that are not proven stand on the curve: they say what a look-up is worth.
+        It can where the folds prove it and the validation rows agree. The others stand on the curve: they say what a
+        look-up is worth.
         """
         points: list[Point] = []
         current = start
-        calls = self.prices.calls(self.fields.names[column] for column in start.round.columns)
+        calls = list(self.prices.calls(self.fields.names[column] for column in start.round.columns).items())[:_CALLS]
         with self.progress.track("trying without look-ups", total=len(calls)) as advance:
-            for call, held in calls.items():
+            for call, held in calls:
                 advance(1)
                 left = self._without(current.round.columns, held)
                 if self.fixed.isdisjoint(held) and left.size:
-                    points.append(
-                        judge.point(Round(left, self.ground.attributed(left)), self._basket(left), dropped=call)
-                    )
-                    current = points[-1] if points[-1].proven else current
+                    points.append(judge.point(self.ground.scored(left), self._basket(left), dropped=call))
+                    if points[-1].proven:
+                        points[-1:] = referee.confirmed(points[-1:], self.fields.names, Silent())
+                    current = points[-1] if _given_up(points[-1]) else current
         return points
 
     def _without(self, columns: Columns, names: tuple[str, ...]) -> Columns:
@@ -238,3 +260,8 @@ class _Search:
         if any(point.dropped == call for point in calls):
             return "dear", f"the ranking is not inferior without the look-up '{call}'"
         return "low_shap", f"it moves the score least (mean |SHAP| {shap or 0.0:.4f})"
+
+
+def _given_up(point: Point) -> bool:
+    """Return whether the look-up that the point lacks is not needed, by the folds and by the validation rows."""
+    return point.proven and bool(point.valid) and point.on_valid.within

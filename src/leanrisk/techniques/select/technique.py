@@ -12,6 +12,8 @@ from leanrisk.techniques.select.curve import Point
 from leanrisk.techniques.select.prices import Prices
 from leanrisk.techniques.select.search import Found, search
 
+_NOTHING = "No smaller set of features ranks as well as all of them, by the rows that there are."
+
 
 @dataclass(frozen=True)
 class Select(Criteria):
@@ -43,6 +45,7 @@ class Select(Criteria):
             model=bench.refit(bench.train.keeping(kept)),
             lineage=(*candidate.lineage, self.name),
             details={**candidate.details, self.name: self._told(found, kept)},
+            objection="" if len(kept) < len(candidate.features) else _NOTHING,
         )
 
     def _check(self, candidate: Candidate, prices: Prices) -> None:
