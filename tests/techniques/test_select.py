@@ -1,8 +1,9 @@
 """The technique `select`: a small set, an honest funnel, prices and budgets, and the bad input it refuses."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -13,12 +14,15 @@ from leanrisk.core.errors import ConfigError, LeanRiskError
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.evaluate.gates import GateConfig, judge
 from leanrisk.features.encoder import Encoder
+from leanrisk.models.calibration import Calibration
 from leanrisk.models.gbdt_fit import slim_gbdt
 from leanrisk.models.incumbent import Reading
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.catalogue import technique
+from leanrisk.techniques.graph_model import GraphModel
 from leanrisk.techniques.select.funnel import STAGES
 from leanrisk.techniques.select.prices import Prices
+from leanrisk.techniques.select.sampling import row_weights
 
 ROWS = 3000
 NOISE = tuple(f"noise_{place}" for place in range(12))
@@ -78,7 +82,7 @@ def refit(rows: Dataset):
 
 def bench_of(rows: Dataset) -> Bench:
     older = np.arange(rows.rows) < rows.rows * 3 // 4
-    compare = partial(judge, config=GateConfig(auc_margin=-0.02, ks_margin=-0.05, resamples=100), seed=1)
+    compare = partial(judge, config=GateConfig(auc_margin=-0.03, ks_margin=-0.1, resamples=100), seed=1)
     return Bench(rows.where(older), rows.where(~older), Teacher(None), unmeasured, 1, refit=refit, compare=compare)
 
 
@@ -194,9 +198,104 @@ def test_a_round_without_an_incumbent_to_refit_is_refused(rows, start):
         technique("select", QUICK).apply(start, replace(bench_of(rows), refit=None))
 
 
-def test_one_bad_is_too_few(rows, start):
+def test_a_feature_that_moves_stays_where_the_ranking_needs_it(rows, start):
+    """Over years nearly every honest column moves: that alone sends none away."""
+    moved = rows.frame.with_columns(income=pl.col("income") + pl.col("moving") * 0.8, income_copy=pl.lit(1.0))
+    drifting = replace(rows, frame=moved.with_columns(pl.col(pl.Float64).cast(pl.Float32)))
+    found = fates(technique("select", {**QUICK, "repeats": 0}).apply(start, bench_of(drifting)))
+    assert found["income"]["psi"] > 0.25
+    assert found["income"]["stage"] == "kept"
+    assert "PSI reaches" in found["income"]["reason"]
+
+
+def test_a_look_up_that_alone_exceeds_the_budget_goes_as_a_whole(rows, start):
+    found = fates(technique("select", {**QUICK, "repeats": 0, "budget": {"money": 1.5}}).apply(start, bench_of(rows)))
+    assert {found[f"bureau_{place}"]["stage"] for place in range(3)} == {"over_budget"}
+    assert "'bureau' costs 2.00 and 80 ms" in found["bureau_1"]["reason"]
+
+
+def test_whole_calls_stay_or_go_as_one(rows, start):
+    frame = rows.frame.with_columns(bureau_1=pl.col("debt"), debt=pl.lit(None, dtype=pl.Float32))
+    bought = replace(rows, frame=frame)
+    found = technique("select", {**QUICK, "whole_calls": True}).apply(start, bench_of(bought))
+    assert {f"bureau_{place}" for place in range(3)} <= set(found.features)
+
+
+def test_weights_count_in_fitting_and_may_be_stated(rows, start):
+    frame = rows.frame.with_columns(weight=1 + pl.col("debt").abs())
+    columns = (*rows.schema.columns, Column("weight", Kind.NUMERIC, Role.IGNORED))
+    weighed = Dataset(frame, replace(rows.schema, columns=columns))
+    settings = {**QUICK, "repeats": 0}
+    plain, heavy, both = (
+        technique("select", {**settings, **more}).apply(start, bench_of(weighed)).details["select"]["curve"][0]["ks"]
+        for more in ({}, {"weights": "weight"}, {"weights": "weight", "balance": True})
+    )
+    assert len({plain, heavy, both}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("debt", None, "'debt' is a feature"),
+        ("nothing", None, "'nothing' is none of its columns"),
+        ("weight", -1.0, "3000 of 3000"),
+        ("weight", None, "3000 of 3000"),
+        ("weight", 0.0, "their sum is 0"),
+    ],
+)
+def test_weights_that_are_none_are_refused(rows, name, values, says):
+    frame = rows.frame.with_columns(weight=pl.lit(values, dtype=pl.Float64))
+    with pytest.raises(ConfigError, match=says):
+        row_weights(replace(rows, frame=frame), name, balance=False)
+
+
+@pytest.mark.parametrize("bads", [0, 1])
+def test_no_bads_or_one_are_too_few_for_weights_and_folds(rows, start, bads):
     labels = rows.labels
-    first = np.flatnonzero(labels == 1)[:1]
-    few = rows.take(np.sort(np.concatenate([first, np.flatnonzero(labels == 0)[:800]])))
+    chosen = np.concatenate([np.flatnonzero(labels == 1)[:bads], np.flatnonzero(labels == 0)[:800]])
+    few = rows.take(np.sort(chosen))
     with pytest.raises(LeanRiskError):
-        technique("select", QUICK).apply(start, replace(bench_of(rows), train=few))
+        technique("select", {**QUICK, "balance": True}).apply(start, replace(bench_of(rows), train=few))
+
+
+def test_a_hundred_thousand_levels_are_one_feature_among_others(rows, start):
+    frame = rows.frame.with_columns(region=pl.int_range(ROWS).cast(pl.String) + "-only")
+    found = fates(technique("select", {**QUICK, "repeats": 0}).apply(start, bench_of(replace(rows, frame=frame))))
+    assert found["region"]["distinct"] > 2000
+    assert found["region"]["shap"] == 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(GraphModel):
+    """A network whose score is the debt, so that what it is worth to it is known."""
+
+    kind: ClassVar[str] = "risk-transformer"
+    parameters: ClassVar[int] = 0
+
+    def score(self, inputs):
+        return (1 / (1 + np.exp(-inputs.numeric[:, self.features.index("debt")]))).astype(np.float32)
+
+    def write_parts(self, folder):
+        raise AssertionError("a test writes nothing")
+
+    @classmethod
+    def read_parts(cls, folder, encoder, calibration, facts):
+        raise AssertionError("a test reads nothing")
+
+
+def test_a_network_is_read_by_sampled_shapley_values_with_their_error(rows, start):
+    network = Network(encoder=Encoder.fit(rows), calibration=Calibration("isotonic", 1.0, 0.0), graph=b"")
+    after = technique("select", QUICK).apply(replace(start, model=network), bench_of(rows))
+    found, told = fates(after), after.details["select"]["attribution"]
+    assert told["method"] == "sampled Shapley"
+    assert 0 < told["completeness_gap"] < 0.5 * told["mean_score_difference"]
+    assert found["debt"]["shap"] > 5 * found["debt"]["shap_error"] > 0
+    assert found["debt"]["kept_share"] == 1.0
+    assert {found[name]["shap"] for name in NOISE} == {0.0}
+    assert start.model.kind == after.model.kind == "lightgbm"
+
+
+def test_trees_are_explained_exactly(after):
+    assert after.details["select"]["attribution"] == {"method": "TreeSHAP"}
+    chosen = next(point for point in after.details["select"]["curve"] if point["chosen"])
+    assert chosen["valid_ks"] is not None

@@ -133,8 +133,10 @@ def kept_share(ground: Ground, columns: Columns, *, count: int, repeats: int, pr
     with progress.track("repeating the selection", total=repeats) as advance:
         for repeat in range(repeats):
             counts = np.bincount(rng.integers(size, size=size), minlength=size).astype(np.float32)
-            weights = counts if ground.weights is None else counts * ground.weights
             fold = Fold(np.flatnonzero(counts), np.flatnonzero(counts == 0))
+            # Rows that were not drawn tell when to stop: without a weight of their own they would stop the first tree.
+            weights = np.maximum(counts, np.float32(1))
+            weights = weights if ground.weights is None else weights * ground.weights
             seed = derived_seed(ground.seed, "select", str(repeat))
             some = replace(ground, folds=[fold], seed=seed, weights=weights)
             left = columns

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,17 +17,19 @@ Floats = npt.NDArray[np.float64]
 
 
 class Referee:
-    """Refits the incumbent's kind of model on a set of features and compares it with all features on validation.
+    """Refits the incumbent's kind of model on a set of features and compares it on validation with the first set.
 
-    Folds flatter small sets: the rows that score them have also ranked their features. Validation rows have not.
+    Folds flatter small sets: the rows that score them have also ranked their features. Validation rows have not. The
+    first set holds all features but leak suspects, which no honest set could rank as well as.
     """
 
-    def __init__(self, bench: Bench, features: Iterable[str]) -> None:
-        self.bench, self.features = bench, tuple(features)
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._whole: Floats | None = None
 
     def confirmed(self, points: Sequence[Point], names: Sequence[str], progress: Progress) -> list[Point]:
         """Return the points with what validation says of each; `names` are those of all columns, by position."""
-        found = []
+        found: list[Point] = []
         with progress.track("judging sets on validation", total=len(points)) as advance:
             for point in points:
                 found.append(self._confirmed(point, [names[column] for column in point.round.columns]))
@@ -38,12 +39,9 @@ class Referee:
     def _confirmed(self, point: Point, names: Sequence[str]) -> Point:
         assert self.bench.compare is not None
         labels, scores = self.bench.valid.labels, self._scores(names)
+        self._whole = scores if self._whole is None else self._whole
         judged = tuple(self.bench.compare(labels, self._whole, scores))
         return replace(point, valid=judged, valid_ks=ks(labels, scores))
-
-    @cached_property
-    def _whole(self) -> Floats:
-        return self._scores(self.features)
 
     def _scores(self, names: Sequence[str]) -> Floats:
         assert self.bench.refit is not None

@@ -56,8 +56,7 @@ def search(rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench, *, mod
 
     Features are ranked by TreeSHAP over folds, or by sampled Shapley values of `model` where that is a network.
     """
-    referee = Referee(bench, rows.features)
-    return _Search(thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench, model).run(referee)
+    return _Search(thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench, model).run(Referee(bench))
 
 
 class _Search:

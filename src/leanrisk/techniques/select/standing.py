@@ -19,7 +19,7 @@ from leanrisk.techniques.graph_model import NETWORK_KIND, GraphModel
 
 Floats = npt.NDArray[np.float64]
 
-_EXPLAINED, _BACKGROUND, _ORDERS = 200, 500, 8
+_EXPLAINED, _BACKGROUND, _ORDERS = 128, 500, 16
 _EDGE = 1e-7
 
 
