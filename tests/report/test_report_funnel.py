@@ -73,3 +73,11 @@ def test_the_page_holds_the_section_with_and_without_a_selection(run, language):
     plain = render(facts_of(sample_run.result()), evidence, words)
     assert words("funnel.absent") in plain
     assert "figure-selection" not in plain
+
+
+def test_a_fate_tells_its_shape_and_its_wait(run):
+    run["steps"][0]["details"]["funnel"][0] |= {"monotonic": False, "latency_ms": 350.0}
+    table = funnel.fates(facts_of(run), EN)
+    assert table is not None
+    assert (table.rows[0][4].sub, table.rows[0][6].sub) == ("not monotonic", "350 ms")
+    assert (table.rows[1][4].sub, table.rows[1][6].sub) == ("", "")

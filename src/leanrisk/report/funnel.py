@@ -114,14 +114,22 @@ def _row(fate: Facts, words: Words) -> tuple[Entry, ...]:
         ),
         Entry(_number(shap, words), "" if error is None else f"\u00b1{fixed(error)}"),
         Entry(words("absent") if (kept := fate.number("kept_share")) is None else percent(kept, 0)),
-        Entry(_number(fate.number("iv"), words, 3)),
+        Entry(_number(fate.number("iv"), words, 3), _shape(fate.at("monotonic"), words)),
         Entry(_number(fate.number("psi"), words, 2)),
-        Entry(_number(fate.number("price"), words, 2)),
+        Entry(_number(fate.number("price"), words, 2), _wait(fate.number("latency_ms"))),
     )
 
 
 def _number(value: float | None, words: Words, digits: int = 4) -> str:
     return words("absent") if value is None else fixed(value, digits)
+
+
+def _shape(monotonic: object, words: Words) -> str:
+    return "" if monotonic is None else words(f"funnel.shape.{'yes' if monotonic else 'no'}")
+
+
+def _wait(latency_ms: float | None) -> str:
+    return f"{latency_ms:g} ms" if latency_ms else ""
 
 
 def _known(stage: str, words: Words) -> bool:
