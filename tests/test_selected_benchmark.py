@@ -1,5 +1,7 @@
 """The reference of C4 drops one column a round by SHAP, and takes the best round or the smallest one near it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -24,7 +26,7 @@ def test_one_column_goes_a_round_and_what_ranks_goes_last():
     )
     assert [each.columns.size for each in rounds] == [4, 3, 2, 1]
     assert rounds[-1].columns.tolist() == [2]
-    assert all(set(after.columns) < set(before.columns) for before, after in zip(rounds, rounds[1:], strict=False))
+    assert all(set(after.columns) < set(before.columns) for before, after in pairwise(rounds))
     assert parsimonious(rounds).columns.size <= best(rounds).columns.size
 
 
