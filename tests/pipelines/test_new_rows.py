@@ -59,6 +59,13 @@ def codes(source: Any, bundle: Path | None = None) -> dict[str, str | None]:
     return {fault.code: fault.column for fault in caught.value.faults}
 
 
+def test_a_column_that_the_champion_ignores_may_be_absent(timeless):
+    """A selection leaves what it gave up in the schema, as ignored: nobody has to bring it any more."""
+    frame = later().drop("decided")
+    assert new_dataset(timeless, frame).frame["decided"].null_count() == frame.height
+    assert round_of(timeless, frame).rows == round_of(timeless, later()).rows
+
+
 def test_missing_extra_and_retyped_columns_are_told_at_once():
     frame = later().with_columns(pl.lit("much").alias("debt"), margin=pl.lit(1.0), note=pl.lit("x")).drop("sector")
     with pytest.raises(DataError) as caught:

@@ -14,7 +14,7 @@ import polars as pl
 
 from leanrisk.core.dataset import Dataset, conform
 from leanrisk.core.errors import BundleError, DataError, Fault
-from leanrisk.core.schema import is_computed
+from leanrisk.core.schema import Kind, Role, Schema, is_computed
 from leanrisk.core.seeding import generator
 from leanrisk.data.contract import check
 from leanrisk.data.load import load
@@ -64,17 +64,27 @@ def new_dataset(champion: Bundle, source: Any) -> Dataset:
     """Return the new table under the champion's schema; raises `DataError` with every fault at once.
 
     `source`: a file, or a polars, pandas or Arrow table, or a `Dataset`. Columns that the champion's schema does not
-    name are refused: nobody has said what they are, and a renamed column looks like that.
+    name are refused: nobody has said what they are, and a renamed column looks like that. Columns that it ignores, such
+    as features that a selection gave up, may be absent.
     """
     schema = champion.schema.raw
     if isinstance(source, Dataset):
         source = source.frame
     frame = read_table(source) if isinstance(source, Path | str) else to_frame(source)
+    frame = frame.with_columns(pl.lit(None).alias(name) for name in _spare(schema) if name not in frame.columns)
     faults = [_unknown(name) for name in frame.columns if name not in schema]
     faults += [fault for fault in check(frame, schema) if fault.code not in _ALLOWED]
     if faults:
         raise DataError(faults)
     return load(frame, schema, labelled=False)
+
+
+def _spare(schema: Schema) -> list[str]:
+    """Return the columns that no model and no memory reads."""
+    memory = schema.memory
+    read = () if memory is None else (*memory.columns, memory.amount, memory.known)
+    spare = (column for column in schema.columns if column.role is Role.IGNORED and column.kind is not Kind.TEXT)
+    return [column.name for column in spare if column.name not in read]
 
 
 def recalling(champion: Bundle, new: Dataset, older: Dataset | None) -> tuple[Dataset, Dataset | None, Events | None]:
