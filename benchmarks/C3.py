@@ -49,7 +49,8 @@ def run(preset: str, progress: Progress) -> Outcome:
                 figures[f"{name}_note"] = "the public data are not on this machine"
             cells += found
             advance(1)
-    return Outcome(figures | _told(cells), tuple(_claims(cells, figures)))
+    bars = _claims(cells, figures)
+    return Outcome(figures | _told(cells), tuple(bars))
 
 
 def _told(cells: Sequence[Cell]) -> Values:
