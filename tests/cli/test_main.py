@@ -16,8 +16,14 @@ from leanrisk.core.version import __version__
 
 
 def leaves(name):
-    command = loaded(name)
-    return list(command.commands.values()) if isinstance(command, TyperGroup) else [command]
+    return list(runnable(loaded(name)))
+
+
+def runnable(command):
+    if not isinstance(command, TyperGroup) or command.invoke_without_command:
+        yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from runnable(child)
 
 
 def test_help_lists_every_command(capsys):

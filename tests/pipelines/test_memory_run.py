@@ -284,9 +284,9 @@ def memory_of(bundle) -> MemoryStore:
 
 
 def test_what_is_absorbed_while_a_round_is_at_work_is_not_lost(bundle, tmp_path, monkeypatch):
-    def judged(*given):
+    def judged(*given, **named):
         update_memory(bundle, brokered(10, seed=12, later=950))
-        return True, "for the test", verdict_on(*given)[2]
+        return True, "for the test", verdict_on(*given, **named)[2]
 
     monkeypatch.setattr("leanrisk.pipelines.refresh.verdict_on", judged)
     stays, verdict = refresh(bundle, brokered(600, seed=4, later=900), out=tmp_path / "out", seed=SEED)

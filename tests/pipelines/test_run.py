@@ -38,7 +38,7 @@ RESULT = {
 }  # fmt: skip
 MODEL = {"kind", "quality", "features", "bytes", "latency_ms", "rows_per_s", "params"}
 INCUMBENT = MODEL | {"train", "refit", "bare_latency_ms", "compiled_latency_ms", "compiled_note", "rounds"}
-LEAN = MODEL | {"preset", "precision", "trainable_params", "tuning", "refresh", "shrink", "memory"}
+LEAN = MODEL | {"preset", "precision", "trainable_params", "tuning", "refresh", "shrink", "memory", "text"}
 STEP = {"technique", "accepted", "reason", "before", "after", "cost"}
 GATE = {"name", "verdict", "value", "lo", "hi", "margin"}
 SAVINGS = {

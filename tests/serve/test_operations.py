@@ -10,6 +10,7 @@ import tomllib
 from contextlib import closing
 from pathlib import Path
 
+from leanrisk.cli.main import main
 from leanrisk.records.database import database
 from leanrisk.serve.settings import ServeConfig
 from tests.serve.test_durable_log import decision, opened
@@ -79,3 +80,10 @@ def test_the_query_of_the_page_runs(tmp_path):
         found = connection.exec_driver_sql(re.sub(r"d.moment >= \d+ AND d.moment < \d+", "d.moment < 2", query)).all()
     engine.dispose()
     assert found == [("a", 0.25, 0.5)]
+
+
+def test_a_mistyped_registry_is_refused_and_nothing_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", "--registry", "regsitry"]) == 2
+    assert "leanrisk registry register" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

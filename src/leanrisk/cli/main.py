@@ -98,7 +98,9 @@ def _add_switches(command: Command) -> None:
     if isinstance(command, TyperGroup):
         for child in command.commands.values():
             _add_switches(child)
-    elif not any("--debug" in parameter.opts for parameter in command.params):
+        if not command.invoke_without_command:
+            return
+    if not any("--debug" in parameter.opts for parameter in command.params):
         command.params.extend(get_command(_switches).params)
 
 

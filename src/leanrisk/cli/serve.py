@@ -35,8 +35,13 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.", show_default=False)] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one.", show_default=False)] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes.", show_default=False)] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a refusal to start as JSON; the log is JSON in any case.")
+    ] = False,
 ) -> None:
     """Answer scores over HTTP until SIGTERM or Ctrl-C: /score, /score/batch, /v2, /model, /metrics."""
+    # `main` itself reads the switch, since a failure may come before parsing ends.
+    del as_json
     if context.invoked_subcommand is not None:
         return
     from leanrisk.serve.running import serve as run
@@ -90,9 +95,14 @@ def list_(file: File = _FILE, as_json: AsJson = False) -> None:
 
 
 @keys.command()
-def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")], file: File = _FILE) -> None:
+def remove(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")], file: File = _FILE, as_json: AsJson = False
+) -> None:
     """Remove a key; a running service notices within its poll."""
     from leanrisk.serve.keys import KeyFile
 
     KeyFile.read(file).remove(name)
-    typer.echo(f"{name} may no longer ask.")
+    if as_json:
+        print_json({"removed": name})
+    else:
+        typer.echo(f"{name} may no longer ask.")

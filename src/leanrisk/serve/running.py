@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leanrisk.registry.place import RegistryConfig
 from leanrisk.serve.json_log import JsonLog
 from leanrisk.serve.opening import opened_service
 from leanrisk.serve.server import listening, run
@@ -11,6 +12,9 @@ from leanrisk.serve.workers import Workers
 
 def serve(config: ServeConfig) -> bool:
     """Serve until SIGTERM or SIGINT, and return whether it started and ended well; raises `LeanRiskError`."""
+    if not config.bundle:
+        # A mistyped path must end here, not make an empty registry that answers nothing.
+        RegistryConfig.read(config.registry).check_there()
     log = JsonLog()
     service = None if config.workers > 1 else opened_service(config, lines=log)
     bound = listening(config)
