@@ -11,8 +11,8 @@ from leanrisk.core.dataset import Dataset, conform
 from leanrisk.data.load import load
 from leanrisk.data.simulate.sme import simulate_sme, sme_schema
 from leanrisk.data.split import SplitConfig, split
+from leanrisk.data.thinning import thinned
 from leanrisk.scenarios.catalogue import load_schema
-from leanrisk.techniques.select.sampling import thinned
 
 _SPLIT = SplitConfig(test_share=0.25, valid_share=0.25)
 _PUBLIC = {
@@ -56,7 +56,7 @@ def book(name: str, *, rows: int, most: int, features: int) -> Book | None:
         whole.rows,
         len(whole.frame.columns),
         # Bads are kept first: they are what a KS is measured with.
-        thinned(parts.train.labelled, most, 0),
+        thinned(parts.train.labelled, most, purpose="select", seed=0),
         parts.valid.labelled,
         parts.open_test().labelled,
     )

@@ -56,23 +56,13 @@ def sme(
     """
     from leanrisk.core.errors import ConfigError
     from leanrisk.core.files import writable_folder, write_text
-    from leanrisk.data.simulate.network import EDGES
     from leanrisk.data.simulate.sme import sme_schema
     from leanrisk.data.simulate.writer import write_sme, write_sme_edges
 
     schema_file = output.with_suffix(".schema.toml") if schema_out is None else schema_out
-    if edges is not None and (edges.suffix or edges.is_file()):
-        raise ConfigError(
-            f"--edges names a folder, which gets one file for each table: '{edges}' looks like a file. Name a folder."
-        )
     if schema_file == output:
         raise ConfigError(f"The schema needs a file of its own: '{output}' is the book. Choose another --schema-out.")
-    named = (
-        None
-        if edges is None
-        else {table.name: _beside(schema_file, edges / f"{table.name}.parquet") for table in EDGES}
-    )
-    schema = sme_schema(features=features, text=text, edge_files=named)
+    schema = sme_schema(features=features, text=text, edge_files=_edge_files(edges, schema_file))
     if schema_out is not None:
         # Asked before the book is made, since a large one takes minutes.
         writable_folder(schema_file.parent)
@@ -104,8 +94,22 @@ def sme(
         size = output.stat().st_size / 1e6
         typer.echo(f"{output}: {rows:,} loans, {features} features, {size:,.1f} MB")
         if edges is not None:
-            typer.echo(f"{edges}: {len(EDGES)} edge tables, which the schema names")
+            typer.echo(f"{edges}: the edge tables that the schema names")
         typer.echo(f"{schema_file}: the schema; give both to `leanrisk run sme-credit --data FILE --schema FILE`")
+
+
+def _edge_files(edges: Path | None, schema: Path) -> dict[str, str] | None:
+    """Return the file of each edge table as the schema's file sees it; raises `ConfigError` for no folder."""
+    from leanrisk.core.errors import ConfigError
+    from leanrisk.data.simulate.network import EDGES
+
+    if edges is None:
+        return None
+    if edges.suffix or edges.is_file():
+        raise ConfigError(
+            f"--edges names a folder, which gets one file for each table: '{edges}' looks like a file. Name a folder."
+        )
+    return {table.name: _beside(schema, edges / f"{table.name}.parquet") for table in EDGES}
 
 
 def _beside(schema: Path, file: Path) -> str:

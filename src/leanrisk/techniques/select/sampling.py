@@ -8,18 +8,7 @@ import polars as pl
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
-from leanrisk.core.seeding import generator
 from leanrisk.models.folds import Fold, make_folds
-
-
-def thinned(rows: Dataset, most: int, seed: int) -> Dataset:
-    """Return at most this many rows in their order: all bads that fit into half of them, goods drawn at random."""
-    if rows.rows <= most:
-        return rows
-    rng = generator(seed, "select", "rows")
-    bads, goods = (rng.permutation(np.flatnonzero(rows.labels == value)) for value in (1, 0))
-    bads = bads[: max(most // 2, most - goods.size)]
-    return rows.take(np.sort(np.concatenate([bads, goods[: most - bads.size]])))
 
 
 def newest_rows(rows: Dataset, share: float) -> npt.NDArray[np.bool_]:

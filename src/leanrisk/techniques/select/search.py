@@ -12,6 +12,7 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.inputs import Fields
 from leanrisk.core.progress import Silent
+from leanrisk.data.thinning import thinned
 from leanrisk.features.encoder import Encoder, EncoderConfig
 from leanrisk.features.redundancy import clusters
 from leanrisk.models.gbdt_attribution import Forest
@@ -23,7 +24,7 @@ from leanrisk.techniques.select.elimination import Columns, Ground, Round, elimi
 from leanrisk.techniques.select.funnel import Fate, first_look, moving
 from leanrisk.techniques.select.prices import Basket, Prices
 from leanrisk.techniques.select.referee import Referee
-from leanrisk.techniques.select.sampling import folds_of, newest_rows, row_weights, thinned
+from leanrisk.techniques.select.sampling import folds_of, newest_rows, row_weights
 from leanrisk.techniques.select.standing import standing_of
 
 _LEVELS = EncoderConfig(levels=500, min_level_rows=10)
@@ -56,7 +57,8 @@ def search(rows: Dataset, wanted: Criteria, prices: Prices, bench: Bench, *, mod
 
     Features are ranked by TreeSHAP over folds, or by sampled Shapley values of `model` where that is a network.
     """
-    return _Search(thinned(rows.labelled, wanted.rows, bench.seed), wanted, prices, bench, model).run(Referee(bench))
+    fewer = thinned(rows.labelled, wanted.rows, purpose="select", seed=bench.seed)
+    return _Search(fewer, wanted, prices, bench, model).run(Referee(bench))
 
 
 class _Search:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.progress import Progress
-from leanrisk.core.seeding import generator
+from leanrisk.data.thinning import thinned
 from leanrisk.models.calibration import fit_line
 from leanrisk.models.folds import Fold, make_folds
 from leanrisk.models.synthesis.course import Course
@@ -72,7 +72,7 @@ class Search:
         self, rows: Dataset, fit: WeightedFit, *, folds: int, most: int, seed: int, progress: Progress
     ) -> None:
         check_bads(rows)
-        self.rows = _thinned(rows, most, seed)
+        self.rows = thinned(rows, most, purpose="synthesize", seed=seed)
         self.fit, self.progress, self._count, self._seed = fit, progress, folds, seed
         self.folds = make_folds(self.rows.labels, folds, seed=seed, stratified=True)
         self._courses: dict[Method, Course | None] = {}
@@ -145,16 +145,6 @@ def caught_shares(labels: npt.NDArray[np.float32], scores: Floats, budgets: Sequ
 def best(found: Sequence[Tried], *, proof: float) -> Tried:
     """Return the arm with the highest recall of those that are better than the first; the first where none is."""
     return max((each for each in found if each.better(proof)), key=lambda each: each.recall, default=found[0])
-
-
-def _thinned(rows: Dataset, most: int, seed: int) -> Dataset:
-    """Return at most this many rows in their order: all bads that fit into half of them, goods drawn at random."""
-    if rows.rows <= most:
-        return rows
-    rng = generator(seed, "synthesize", "rows")
-    bads, goods = (rng.permutation(np.flatnonzero(rows.labels == value)) for value in (1, 0))
-    bads = bads[: max(most // 2, most - goods.size)]
-    return rows.take(np.sort(np.concatenate([bads, goods[: most - bads.size]])))
 
 
 def _log_odds(probability: npt.NDArray[np.float64]) -> Floats:
