@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from leanrisk.core.errors import ConfigError
+from leanrisk.core.files import flushed
 
 _BYTES = 32
 
@@ -58,15 +61,12 @@ class Keeper:
 
 
 def key_in(file: Path) -> bytes:
-    """Return the key in a file, made on first use for its owner alone; raises `ConfigError` where it is none."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(secrets.token_hex(_BYTES))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ConfigError(f"A key must be writable: '{file}' is not ({error}). Choose another folder.") from error
+    """Return the key in a file, made on first use for its owner alone; raises `ConfigError` where it is none.
+
+    Of several processes that make it at once one does, and all return that one's key.
+    """
+    if not file.exists():
+        _make(file)
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except (OSError, ValueError) as error:
@@ -74,3 +74,26 @@ def key_in(file: Path) -> bytes:
     if len(key) < _BYTES:
         raise ConfigError(f"A key is {2 * _BYTES} hex digits: '{file}' holds fewer. Restore it.")
     return key
+
+
+def _make(file: Path) -> None:
+    """Make a key and give it its name in one step, so that a reader sees the whole of it or no file."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "w") as stream:
+                stream.write(secrets.token_hex(_BYTES))
+            flushed(part)
+            # A link, unlike a renaming, never takes the place of the key that another process was faster with.
+            with contextlib.suppress(FileExistsError):
+                os.link(part, file)
+            flushed(file.parent)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"A key must be writable: '{file}' is not ({error.strerror or error}). Choose another folder, or write "
+            f"{2 * _BYTES} random hex digits there yourself."
+        ) from error
