@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leanrisk.serve.batch_route import ARROW, PARQUET
+from leanrisk.serve.batch_blocks import ARROW, PARQUET
 from leanrisk.serve.scoring import Scorer
 from tests.registry.bundles import bundle_copy
 from tests.serve.services import served
@@ -91,7 +91,7 @@ def test_a_batch_is_kept_without_protected_fields_and_once(running, place):
         (stream(table(10).append_column("more", pa.array(range(10)))), ARROW, 422, "faulty-table"),
         (stream(table(10).drop_columns("income")), ARROW, 422, "faulty-table"),
         (stream(table(1)), "text/csv", 415, "wrong-content-type"),
-        (stream(pa.table({"income": pa.array([1.0] * 30_001)})), ARROW, 422, "faulty-table"),
+        (stream(pa.table({"income": pa.array([1.0] * 30_001)})), ARROW, 413, "too-many-rows"),
         (b"x" * 3_000_001, ARROW, 413, "too-large"),
     ],
 )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from leanrisk.features.edges import quantile_edges
 from leanrisk.features.knots import knot_and_share
 from leanrisk.features.record import RecordWriter, not_a_date, not_a_level, not_numeric
 
-_NAN = float("nan")
+_Number = TypeVar("_Number", np.float32, np.int64)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Encoder:
         return cls(Fields(numeric, category), dates, time)
 
     def _fit_numeric(self, frame: pl.DataFrame, name: str, codes: tuple[Any, ...], bins: int) -> NumericField:
-        values = self._numbers(frame, name)
+        values = self._numbers(frame, name).to_numpy()
         numbers = [float(code) for code in codes if not isinstance(code, str)]
         special = np.unique(np.array([number for number in numbers if not math.isnan(number)], dtype=np.float32))
         usual = values[np.isfinite(values) & ~np.isin(values, special)]
@@ -109,22 +109,22 @@ class Encoder:
         absent = [name for name in self.columns if name not in frame.columns]
         if absent:
             raise DataError([_absent(name) for name in absent])
-        numeric = np.empty((frame.height, len(self.fields.numeric)), dtype=np.float32)
-        category = np.empty((frame.height, len(self.fields.category)), dtype=np.int64)
+        numbers: list[pl.Series] = []
+        codes: list[pl.Series] = []
         faults: list[Fault] = []
-        for place, number_field in enumerate(self.fields.numeric):
+        for entry in self.fields.numeric:
             try:
-                numeric[:, place] = self._numbers(frame, number_field.name)
+                numbers.append(self._numbers(frame, entry.name))
             except DataError as error:
                 faults.extend(error.faults)
-        for place, (name, levels) in enumerate(self._levels.items()):
+        for name, levels in self._levels.items():
             try:
-                category[:, place] = _codes(frame[name], levels)
+                codes.append(_codes(frame[name], levels))
             except DataError as error:
                 faults.extend(error.faults)
         if faults:
             raise DataError(faults)
-        return Inputs(numeric, category)
+        return Inputs(_by_row(numbers, frame.height, np.float32), _by_row(codes, frame.height, np.int64))
 
     def record(self, record: Mapping[str, Any]) -> Inputs:
         """Return one row's arrays from a mapping of raw values; an absent key or None is missing.
@@ -202,21 +202,18 @@ class Encoder:
         return self.writer()
 
     @cached_property
-    def _levels(self) -> dict[str, dict[str | None, int]]:
-        return {
-            entry.name: {None: MISSING, **{level: FIRST_LEVEL + place for place, level in enumerate(entry.levels)}}
-            for entry in self.fields.category
-        }
+    def _levels(self) -> dict[str, pl.Enum]:
+        return {entry.name: pl.Enum(entry.levels) for entry in self.fields.category}
 
-    def _numbers(self, frame: pl.DataFrame, name: str) -> npt.NDArray[np.float32]:
+    def _numbers(self, frame: pl.DataFrame, name: str) -> pl.Series:
         column = frame[name]
         if name in self.dates:
             days = _days_of(column)
-            return (_days_of(frame[self.time]) - days if self.time else days).astype(np.float32)
+            return pl.Series(name, (_days_of(frame[self.time]) - days if self.time else days).astype(np.float32))
         number = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
         if not number and column.null_count() < column.len():
             raise DataError(not_numeric(name, column.drop_nulls()[0]))
-        return column.cast(pl.Float32).fill_null(_NAN).to_numpy()
+        return column.cast(pl.Float32)
 
 
 def _fit_category(column: pl.Series, config: EncoderConfig) -> CategoryField:
@@ -228,12 +225,20 @@ def _fit_category(column: pl.Series, config: EncoderConfig) -> CategoryField:
     return CategoryField(column.name, tuple(kept["level"].to_list()))
 
 
-def _codes(column: pl.Series, levels: dict[str | None, int]) -> npt.NDArray[np.int64]:
+def _by_row(columns: Sequence[pl.Series], rows: int, dtype: type[_Number]) -> npt.NDArray[_Number]:
+    """Return columns side by side, a null number as NaN, by blocks of rows: to write whole columns is far slower."""
+    if not columns:
+        return np.empty((rows, 0), dtype=dtype)
+    return pl.DataFrame(columns).to_numpy(order="c", writable=True)
+
+
+def _codes(column: pl.Series, levels: pl.Enum) -> pl.Series:
     try:
         text = level_text(column)
     except pl.exceptions.PolarsError as error:
         raise DataError(not_a_level(column.name, column.drop_nulls()[0])) from error
-    return text.replace_strict(levels, default=UNSEEN, return_dtype=pl.Int64).to_numpy()
+    codes = text.cast(levels, strict=False).to_physical().cast(pl.Int64) + FIRST_LEVEL
+    return codes.set(codes.is_null(), UNSEEN).set(text.is_null(), MISSING)
 
 
 def _days_of(column: pl.Series) -> npt.NDArray[np.float64]:

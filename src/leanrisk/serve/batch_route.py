@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from leanrisk.core.errors import DataError
+from leanrisk.serve.batch_blocks import ARROW, PARQUET, blocks_of, next_block
 from leanrisk.serve.call import Answer, Call
 from leanrisk.serve.follower import stopped
 from leanrisk.serve.lineup import Seat
@@ -26,12 +27,11 @@ from leanrisk.serve.refusal import Refusal
 from leanrisk.serve.scoring_desk import ScoringDesk, checked_id
 from leanrisk.serve.settings import Further
 
-ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 BATCH_HEADER = b"x-batch-id"
-_BLOCK_ROWS = 16_384
 _IN_MEMORY = 4 << 20
 _PIECE = 1 << 18
 _THREADS = 2
+"""Blocks that are scored at the same time, of all batches together."""
 _TOLD = pa.schema(
     {"decision_id": pa.string(), "probability": pa.float32(), "points": pa.float64(), "decision": pa.string()}
 )
@@ -48,6 +48,7 @@ class BatchRoute:
     def __init__(self, desk: ScoringDesk) -> None:
         self._desk, self._config = desk, desk.config
         self._turn = asyncio.Semaphore(_AT_ONCE)
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="batch")
 
     async def __call__(self, call: Call) -> Answer:
         """Return the answer to a call, a column of scores for each row; raises `Refusal`."""
@@ -57,7 +58,7 @@ class BatchRoute:
         batch = checked_id(call.header(BATCH_HEADER)) or f"b{secrets.token_hex(12)}"
         seat = self._desk.seat()
         async with self._turn:
-            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as asked:
+            with tempfile.TemporaryFile(buffering=0) as asked:
                 await self._receive(call, asked)
                 told: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
                 try:
@@ -87,17 +88,13 @@ class BatchRoute:
         asked.seek(0)
 
     async def _scored(self, call: Call, seat: Seat, asked: IO[bytes], told: IO[bytes], kind: str, batch: str) -> int:
-        rows, blocks = 0, _blocks(asked, kind)
+        rows = 0
         writer: Any = None
         keeping: asyncio.Task[None] | None = None
+        tables = self._tables(seat, blocks_of(asked, kind), batch)
         try:
-            while (block := await asyncio.to_thread(_next, blocks)) is not None:
-                if rows + block.height > self._config.limits.batch_rows:
-                    raise Refusal(
-                        413, "too-many-rows", f"A batch has up to {self._config.limits.batch_rows:,} rows. Cut it up."
-                    )
-                table = await asyncio.to_thread(self._block, seat, block, batch, rows)
-                # The log takes a block while the next one is scored; an answer leaves after the last is kept.
+            async for block, table in tables:
+                # The log takes a block while the next ones are scored; an answer leaves after the last is kept.
                 if keeping is not None:
                     await keeping
                 keeping = asyncio.create_task(self._keep(call, seat, block, table, batch, rows))
@@ -110,11 +107,35 @@ class BatchRoute:
             if writer is None:
                 raise Refusal(422, "no-rows", "A batch has at least one row: this one has none.")
         finally:
+            await tables.aclose()
             await stopped(keeping)
             if writer is not None:
                 writer.close()
         await asyncio.to_thread(told.seek, 0)
         return rows
+
+    async def _tables(
+        self, seat: Seat, blocks: Iterator[pl.DataFrame], batch: str
+    ) -> AsyncGenerator[tuple[pl.DataFrame, pa.Table]]:
+        """Yield blocks with their answers, in order; while one is taken and one waits, others are scored."""
+        ahead: deque[tuple[pl.DataFrame, asyncio.Future[pa.Table]]] = deque()
+        loop, start = asyncio.get_running_loop(), 0
+        block = await asyncio.to_thread(next_block, blocks)
+        try:
+            while block is not None or ahead:
+                if block is None or len(ahead) > _THREADS:
+                    scored, table = ahead.popleft()
+                    yield scored, await table
+                    continue
+                if start + block.height > self._config.limits.batch_rows:
+                    raise Refusal(
+                        413, "too-many-rows", f"A batch has up to {self._config.limits.batch_rows:,} rows. Cut it up."
+                    )
+                ahead.append((block, loop.run_in_executor(self._pool, self._block, seat, block, batch, start)))
+                start += block.height
+                block = await asyncio.to_thread(next_block, blocks)
+        finally:
+            await asyncio.gather(*(table for _, table in ahead), return_exceptions=True)
 
     def _block(self, seat: Seat, block: pl.DataFrame, batch: str, start: int) -> pa.Table:
         unknown = [name for name in block.columns if name not in seat.known]
@@ -124,7 +145,7 @@ class BatchRoute:
         try:
             if refused or lost:
                 raise DataError([])
-            probability = seat.scorer.many(block, threads=_THREADS)
+            probability = seat.scorer.many(block, threads=1)
         except DataError as error:
             faults = column_faults(error.faults, unknown=refused, lost=lost, sensitive=hidden)
             reason = f"{len(faults)} faults were found between the rows {start} and {start + block.height - 1}."
@@ -157,27 +178,6 @@ class BatchRoute:
             raise Refusal(503, "log-unavailable", str(error), headers={"retry-after": "1"}) from error
         counted = table.column("decision").value_counts()
         self._desk.count({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
-
-
-def _blocks(asked: IO[bytes], kind: str) -> Iterator[pl.DataFrame]:
-    """Yield the rows in blocks of bounded size."""
-    batches = pq.ParquetFile(asked).iter_batches(_BLOCK_ROWS) if kind == PARQUET else pa.ipc.open_stream(asked)
-    for batch in batches:
-        for start in range(0, batch.num_rows, _BLOCK_ROWS):
-            frame = pl.from_arrow(pa.Table.from_batches([batch.slice(start, _BLOCK_ROWS)]))
-            assert isinstance(frame, pl.DataFrame)
-            yield frame
-
-
-def _next(blocks: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
-    try:
-        return next(blocks, None)
-    except Refusal:
-        raise
-    except Exception as error:
-        # Arrow and Polars raise errors of many kinds for bytes that are no table; none is the service's fault.
-        what = json.dumps(f"{type(error).__name__}: {error}"[:200])
-        raise Refusal(400, "not-a-table", f"A batch must be whole and readable: {what}.") from error
 
 
 async def _pieces(told: IO[bytes]) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from leanrisk.core.schema import Kind
 from leanrisk.core.version import __version__
-from leanrisk.serve.batch_route import ARROW, PARQUET
+from leanrisk.serve.batch_blocks import ARROW, PARQUET
 from leanrisk.serve.lineup import Seat
 from leanrisk.serve.reading import JSON
 from leanrisk.serve.settings import Further, ServeConfig
