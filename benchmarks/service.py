@@ -20,7 +20,8 @@ def run(preset: str, progress: Progress) -> Outcome:
     """Return what the service answers while everything happens to it.
 
     One worker and its load share the machine's cores; every decision is flushed to a disk before its answer. Rivals
-    answer the same records, from the same bundle (MLflow's server) or a LightGBM of their own, and keep nothing.
+    answer the same records, from the same bundle (MLflow's server, a bare FastAPI route) or from a LightGBM, and keep
+    nothing.
     """
     effort = EFFORTS[preset]
     figures: dict[str, float | int | str] = {"features": books.FEATURES, "workers": 1}

@@ -184,7 +184,9 @@ def main() -> None:
     if asked.answers:
         with open(asked.answers, "w", encoding="ascii") as file:
             file.writelines(f"{line}\n" for line in load.lines)
-    print(json.dumps(vars(found)))  # noqa: T201 -- the answer to whoever started this process
+    # Not `print`: under PYTHONUNBUFFERED a long line may be written in part.
+    with open(sys.stdout.fileno(), "w", encoding="ascii", closefd=False) as out:
+        json.dump(vars(found), out)
 
 
 if __name__ == "__main__":

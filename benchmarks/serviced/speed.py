@@ -31,9 +31,14 @@ def measured(place: Path, book: Book, effort: Effort) -> tuple[Figures, list[Bar
     settings = f'bundle = "{book.bundle}"\n[limits]\nbatch_rows = 10000000\n'
     found: dict[str, list[Answers]] = {}
     batches: list[float] = []
-    with service(folder, settings) as ours, _mlflow(folder, book) as mlflow, _bare(folder, book) as bare:
+    with (
+        service(folder, settings) as ours,
+        _mlflow(folder, book) as mlflow,
+        _bare(folder, "lightgbm", book.lightgbm) as trees,
+        _bare(folder, "bundle", book.bundle) as same,
+    ):
         sides = {"score": (ours, book.records, "/score"), "mlflow": (mlflow, book.mlflow, "/invocations")}
-        sides["bare"] = (bare, book.records, "/score")
+        sides |= {"bare_lightgbm": (trees, book.records, "/score"), "bare_bundle": (same, book.records, "/score")}
         for _ in range(effort.rounds):
             for name, (one, bodies, path) in sides.items():
                 asked = Asked(one.port, path, str(bodies), effort.seconds / (1 if name == "score" else 2), _CONNECTIONS)
@@ -98,8 +103,8 @@ def _mlflow(folder: Path, book: Book) -> AbstractContextManager[Served]:
     return _ready(command, folder, port, {"__pyfunc_model_path__": str(folder / "flavour")}, "/ping")
 
 
-def _bare(folder: Path, book: Book) -> AbstractContextManager[Served]:
+def _bare(folder: Path, kind: str, model: Path) -> AbstractContextManager[Served]:
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.serviced.rivals:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", f"benchmarks.serviced.bare_{kind}:app", "--port", str(port)]
     command += ["--log-level", "warning", "--no-access-log"]
-    return _ready(command, folder, port, {"LEANRISK_BENCH_LIGHTGBM": str(book.lightgbm)}, "/health")
+    return _ready(command, folder, port, {"LEANRISK_BENCH_MODEL": str(model)}, "/health")

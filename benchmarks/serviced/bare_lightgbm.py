@@ -9,7 +9,7 @@ import lightgbm
 import numpy as np
 from fastapi import FastAPI
 
-booster = lightgbm.Booster(model_file=os.environ["LEANRISK_BENCH_LIGHTGBM"])
+booster = lightgbm.Booster(model_file=os.environ["LEANRISK_BENCH_MODEL"])
 names = booster.feature_name()
 app = FastAPI()
 
