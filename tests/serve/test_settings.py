@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as some
 
 from leanrisk.core.errors import ConfigError
 from leanrisk.serve.points import Points, Policy
-from leanrisk.serve.settings import ServeConfig
+from leanrisk.serve.settings import Limits, ServeConfig
 
 chances = some.floats(0, 1)
 
@@ -58,6 +60,9 @@ def test_bands_hold_their_edges():
         ('bundle = "a"\n[policy]\napprove_below = 0.5', "approve_below <= decline_from"),
         ('bundle = "a"\n[limits]\nrows = 0', "limits.rows"),
         ('bundle = "a"\n[limits]\nper_second = -1', "limits.per_second"),
+        ('bundle = "a"\n[limits]\nhead_bytes = 100', "limits.head_bytes"),
+        ('bundle = "a"\n[limits]\narrive_s = 0', "limits.arrive_s"),
+        ('bundle = "a"\n[limits]\nclient_connections = 0', "limits.client_connections"),
         ('bundle = "a"\n[shadow]\naliases = ["champion"]', "shadow.aliases"),
         ('bundle = "a"\n[shadow]\nwaiting = 0', "shadow.waiting"),
         ('bundle = "a"\n[tls]\ncertificate = "no.pem"\nkey = "no.pem"', "tls.certificate must be a file"),
@@ -76,3 +81,13 @@ def test_an_option_takes_the_place_of_the_file(tmp_path):
     file.write_text('registry = "r"\nport = 1\n[policy]\ndecline_from = 0.4\n')
     found = ServeConfig.read(file, {"bundle": "b", "port": 2})
     assert (found.bundle, found.registry, found.port, found.policy) == ("b", "", 2, Policy(0.05, 0.4))
+
+
+def test_the_defaults_are_those_that_the_page_shows(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/how-to/serve.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "serve.toml"
+    file.write_text(shown)
+    assert ServeConfig.read(file, {}) == ServeConfig(bundle="run/bundle")
+    named = [*ServeConfig.__dataclass_fields__, *Limits.__dataclass_fields__]
+    assert [name for name in named if name != "tls" and not re.search(rf"^(\[{name}\]|{name} = )", shown, re.M)] == []

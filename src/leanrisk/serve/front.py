@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any
 
 from leanrisk.core.errors import LeanRiskError
-from leanrisk.serve.call import Answer, Call, Handler, Send, sent
+from leanrisk.serve.call import Answer, Call, Handler, Send, sent, whole
 from leanrisk.serve.json_log import JsonLog
 from leanrisk.serve.keys import ANYBODY, Caller, KeyFile, Role
 from leanrisk.serve.metrics import Metrics
@@ -24,6 +24,8 @@ from leanrisk.serve.settings import Limits
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 Scope = MutableMapping[str, Any]
+TURNED_AWAY = "leanrisk.turned_away"
+"""Stands in the scope of a call whose connection was ended, with an answer and its audit, before it was whole."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Front:
             call = Call(receive, headers, caller, request, scope.get("path_params") or {})
             answer = await self._bounded(route, call)
         except Refusal as refusal:
+            if TURNED_AWAY in scope:
+                return
             answer = self._refused(refusal, request, scope, caller)
         except Exception as error:
             answer = self._failed(error, request, route)
@@ -85,6 +89,13 @@ class Front:
         answer = self._refused(refusal, request, scope, None)
         await sent(answer, send, request, closing=self.leaving)
         self._counted("none", answer, time.perf_counter(), request, None)
+
+    def turned_away(self, refusal: Refusal, client: tuple[str, int] | None) -> bytes:
+        """Return the whole answer to what came over a connection and never was a call, after telling the audit."""
+        request = self._named({})
+        answer = self._refused(refusal, request, {"method": "", "path": "", "client": client}, None)
+        self._counted("none", answer, time.perf_counter(), request, None)
+        return whole(answer, request)
 
     def _counted(self, path: str, answer: Answer, began: float, request: str, caller: Caller | None) -> None:
         took = time.perf_counter() - began

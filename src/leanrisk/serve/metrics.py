@@ -57,6 +57,7 @@ class Metrics:
             "leanrisk_log_seconds", "Seconds of a flush.", ("place",), registry=own, buckets=_SECONDS
         )
         self.open_requests = gauge("open_requests", "Requests at work.")
+        self.connections = gauge("connections", "Connections that are open.")
         self._shown: dict[str, str] = {}
 
     def flushed(self, place: str, seconds: float, requests: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import socket
 import ssl
@@ -13,11 +14,14 @@ import uvicorn
 
 from leanrisk.core.errors import ConfigError, OutputError
 from leanrisk.serve.app import Application
+from leanrisk.serve.connections import Connection
 from leanrisk.serve.service import Service
 from leanrisk.serve.settings import ServeConfig
 
 _BACKLOG = 2_048
 _IDLE_S = 75
+_TICKS = 10
+"""Uvicorn's ticks in a second."""
 
 
 class Server(uvicorn.Server):
@@ -46,6 +50,12 @@ class Server(uvicorn.Server):
         """Serve until a signal ends it."""
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections once a second, and tell whether to end."""
+        if counter % _TICKS == 0:
+            self._service.connections.look(self.server_state.connections, self._loop.time())
+        return await super().on_tick(counter)
 
     def _end(self) -> None:
         self.should_exit = True
@@ -78,9 +88,13 @@ def run(service: Service, bound: socket.socket) -> bool:
     settings: dict[str, Any] = {}
     if config.tls is not None:
         settings = {"ssl_certfile": config.tls.certificate, "ssl_keyfile": config.tls.key}
-    # A request's headers and its time to arrive are bounded by the server itself.
+    room = service.connections.make_room()
+    if room < config.limits.connections:
+        service.lines.warning("few-files", connections=room, asked=config.limits.connections)
     asked = uvicorn.Config(
         application,
+        # Uvicorn bounds neither a request's head nor its time to arrive, nor the connections of one address.
+        http=functools.partial(Connection, bounds=service.connections),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,

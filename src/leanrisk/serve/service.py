@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leanrisk.core.errors import LeanRiskError
+from leanrisk.serve.connections import Connections
 from leanrisk.serve.follower import Follower, stopped
 from leanrisk.serve.front import Front, watched
 from leanrisk.serve.json_log import JsonLog
@@ -48,6 +49,7 @@ class Service:
             log=self.lines,
             log_requests=config.log_requests,
         )
+        self.connections = Connections(config.limits, self.front)
         self.follower: Follower | None = None
         if pointers is not None and store is not None:
             aliases = (CHAMPION, *config.shadow.aliases)
@@ -100,6 +102,7 @@ class Service:
         def refresh() -> None:
             self.metrics.backlog.set(self.log.backlog)
             self.metrics.open_requests.set(self.front.at_work)
+            self.metrics.connections.set(len(self.connections))
 
         return self.metrics.text(refresh)
 

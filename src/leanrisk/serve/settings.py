@@ -30,7 +30,9 @@ class Limits:
     `body_bytes`: of a JSON request; `batch_bytes`: of an Arrow or Parquet one. `rows`: records in one /score request or
     rows of one tensor; `batch_rows`: rows of one /score/batch. `per_second`: requests of one key, 0 for no limit, with
     bursts of `burst`; each worker grants its share. `open_requests`: how many are at work at once before further ones
-    are told to come back.
+    are told to come back. `connections`: how many each worker holds open, `client_connections` of them from one
+    address; `head_bytes`: of a request's line and headers; `arrive_s`: how long a request may take to arrive, and a
+    caller not to read its answer.
     """
 
     body_bytes: int = 1 << 20
@@ -40,11 +42,20 @@ class Limits:
     per_second: float = 0.0
     burst: int = 100
     open_requests: int = 2_000
+    connections: int = 4_000
+    client_connections: int = 2_000
+    head_bytes: int = 32_768
+    arrive_s: float = 20.0
 
     def __post_init__(self) -> None:
-        for name in ("body_bytes", "batch_bytes", "rows", "batch_rows", "burst", "open_requests"):
+        counts = ("body_bytes", "batch_bytes", "rows", "batch_rows", "burst", "open_requests")
+        for name in (*counts, "connections", "client_connections"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"limits.{name} must be 1 or more: it is {getattr(self, name)}. Correct it.")
+        if not 1_024 <= self.head_bytes <= 1 << 20:
+            raise ConfigError(f"limits.head_bytes must be from 1024 to 1048576: it is {self.head_bytes}.")
+        if not 0.1 <= self.arrive_s <= 3_600:
+            raise ConfigError(f"limits.arrive_s must be from 0.1 to 3600 seconds: it is {self.arrive_s}.")
         if not 0 <= self.per_second < float("inf"):
             raise ConfigError(f"limits.per_second must be 0 or more: it is {self.per_second}. Write 0 for no limit.")
 
