@@ -7,8 +7,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from leanrisk.models.image_check import shown
-from leanrisk.models.image_session import ImageSession
+from leanrisk.models.image.check import shown
+from leanrisk.models.image.session import ImageSession
 
 Values = dict[str, float | int | str]
 _WARM_UP = 3

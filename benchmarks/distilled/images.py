@@ -24,12 +24,12 @@ from leanrisk.evaluate.delong import auc_interval
 from leanrisk.evaluate.fidelity import fidelity
 from leanrisk.evaluate.intervals import wilson
 from leanrisk.features.angular_field import field_images
-from leanrisk.models.image_check import ImageShape
-from leanrisk.models.image_distillation import ImageConfig, distill_image
-from leanrisk.models.image_graph import image_graph
-from leanrisk.models.image_network import RESNET_50, ImageBody
-from leanrisk.models.image_scoring import ImageModel
-from leanrisk.models.image_teacher import ImageTeacherConfig, new_image_teacher, taught_image_teacher
+from leanrisk.models.image.check import ImageShape
+from leanrisk.models.image.distillation import ImageConfig, distill_image
+from leanrisk.models.image.graph import image_graph
+from leanrisk.models.image.network import RESNET_50, ImageBody
+from leanrisk.models.image.scoring import ImageModel
+from leanrisk.models.image.teacher import ImageTeacherConfig, new_image_teacher, taught_image_teacher
 from leanrisk.models.pair_config import PairConfig
 
 Values = dict[str, float | int | str]

@@ -32,12 +32,12 @@ from leanrisk.core.measurement import Interval
 from leanrisk.core.progress import Progress
 from leanrisk.cost.meter import Meter
 from leanrisk.models.pair_config import PairConfig
-from leanrisk.models.text_distillation import TextConfig, distill_text
-from leanrisk.models.text_graph import text_graph
-from leanrisk.models.text_network import TextBody, encoder_network, parameters_of
-from leanrisk.models.text_session import TextSession
-from leanrisk.models.text_teacher import TextTeacher
-from leanrisk.models.text_tokenizer import TextTokenizer
+from leanrisk.models.text.distillation import TextConfig, distill_text
+from leanrisk.models.text.graph import text_graph
+from leanrisk.models.text.network import TextBody, encoder_network, parameters_of
+from leanrisk.models.text.session import TextSession
+from leanrisk.models.text.teacher import TextTeacher
+from leanrisk.models.text.tokenizer import TextTokenizer
 
 Values = dict[str, float | int | str]
 

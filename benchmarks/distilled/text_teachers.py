@@ -15,8 +15,8 @@ from leanrisk.core.files import replacing_folder, write_json
 from leanrisk.core.progress import Progress
 from leanrisk.cost.meter import Meter
 from leanrisk.models.pair_config import PairConfig
-from leanrisk.models.text_teacher import TeacherConfig, TextTeacher, new_teacher, taught_teacher
-from leanrisk.models.text_tokenizer import TextTokenizer
+from leanrisk.models.text.teacher import TeacherConfig, TextTeacher, new_teacher, taught_teacher
+from leanrisk.models.text.tokenizer import TextTokenizer
 
 _WEIGHTS, _TOKENS, _TOLD = "model.safetensors", "tokenizer.json", "told.json"
 _TRAINING = PairConfig(epochs=3, batch=32, learning_rate=1e-4, warmup=0.1, precision="bf16", patience=3)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from leanrisk.core.dataset import Dataset as Dataset
     from leanrisk.core.schema import Schema as Schema
     from leanrisk.core.version import __version__ as __version__
-    from leanrisk.models.image_distillation import distill_image as distill_image
-    from leanrisk.models.image_scoring import ImageModel as ImageModel
+    from leanrisk.models.image.distillation import distill_image as distill_image
+    from leanrisk.models.image.scoring import ImageModel as ImageModel
     from leanrisk.models.losses import distillation_loss as distillation_loss
-    from leanrisk.models.text_distillation import distill_text as distill_text
-    from leanrisk.models.text_scoring import TextModel as TextModel
+    from leanrisk.models.text.distillation import distill_text as distill_text
+    from leanrisk.models.text.scoring import TextModel as TextModel
     from leanrisk.pipelines.estimators import LeanRiskClassifier as LeanRiskClassifier
     from leanrisk.pipelines.estimators import LeanRiskRegressor as LeanRiskRegressor
     from leanrisk.pipelines.pretrain import pretrain as pretrain
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 _HOME = {
     "Bundle": "leanrisk.registry.bundle",
     "Dataset": "leanrisk.core.dataset",
-    "ImageModel": "leanrisk.models.image_scoring",
+    "ImageModel": "leanrisk.models.image.scoring",
     "LeanRiskClassifier": "leanrisk.pipelines.estimators",
     "LeanRiskRegressor": "leanrisk.pipelines.estimators",
     "Recipe": "leanrisk.pipelines.recipe",
     "Schema": "leanrisk.core.schema",
-    "TextModel": "leanrisk.models.text_scoring",
+    "TextModel": "leanrisk.models.text.scoring",
     "__version__": "leanrisk.core.version",
-    "distill_image": "leanrisk.models.image_distillation",
-    "distill_text": "leanrisk.models.text_distillation",
+    "distill_image": "leanrisk.models.image.distillation",
+    "distill_text": "leanrisk.models.text.distillation",
     "distillation_loss": "leanrisk.models.losses",
     "generate_synthetic_data": "leanrisk.pipelines.synthesize",
     "pretrain": "leanrisk.pipelines.pretrain",

@@ -15,8 +15,8 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from leanrisk.models.image_network import ImageBody
-from leanrisk.models.image_teacher import ImageTeacherConfig
+from leanrisk.models.image.network import ImageBody
+from leanrisk.models.image.teacher import ImageTeacherConfig
 from leanrisk.models.pair_config import PairConfig
 
 SIDE = 32

@@ -13,14 +13,14 @@ from onnx import TensorProto, helper
 
 from leanrisk.core.errors import ConfigError, DataError, ModelError
 from leanrisk.core.files import sha256_of
-from leanrisk.models.image_batches import ImageBatches, Spread
-from leanrisk.models.image_check import ImageShape
-from leanrisk.models.image_distillation import ImageConfig, distill_image
-from leanrisk.models.image_graph import check_image_parity, image_graph
-from leanrisk.models.image_network import RESNET_50, ImageBody, ask_image, image_network
-from leanrisk.models.image_scoring import ImageModel
-from leanrisk.models.image_session import ImageSession
-from leanrisk.models.image_teacher import ImageTeacherConfig, load_image_network, taught_image_teacher
+from leanrisk.models.image.batches import ImageBatches, Spread
+from leanrisk.models.image.check import ImageShape
+from leanrisk.models.image.distillation import ImageConfig, distill_image
+from leanrisk.models.image.graph import check_image_parity, image_graph
+from leanrisk.models.image.network import RESNET_50, ImageBody, ask_image, image_network
+from leanrisk.models.image.scoring import ImageModel
+from leanrisk.models.image.session import ImageSession
+from leanrisk.models.image.teacher import ImageTeacherConfig, load_image_network, taught_image_teacher
 from tests.models.pictures import QUICK, SIDE, SMALL_MOBILENET, SMALL_RESNET, TEACHER, pictures, saved_image_model
 
 CONFIG = ImageConfig(body=SMALL_RESNET, training=QUICK, teacher=TEACHER)
@@ -156,7 +156,7 @@ def test_scoring_loads_no_training_library(model, tmp_path):
     model.save(tmp_path / "m")
     np.save(tmp_path / "images.npy", pictures(3, seed=3)[0])
     code = (
-        "import sys, numpy as np\nfrom leanrisk.models.image_scoring import ImageModel\n"
+        "import sys, numpy as np\nfrom leanrisk.models.image.scoring import ImageModel\n"
         f"print(ImageModel.load(r'{tmp_path / 'm'}').predict_proba(np.load(r'{tmp_path / 'images.npy'}')).shape)\n"
         "print(sorted({'torch', 'transformers', 'onnx', 'pandas', 'lightgbm'} & set(sys.modules)))"
     )

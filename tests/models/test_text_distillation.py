@@ -11,11 +11,11 @@ import torch
 
 from leanrisk.core.errors import ConfigError, DataError, ModelError
 from leanrisk.models.pair_config import PairConfig
-from leanrisk.models.text_distillation import TextConfig, distill_text
-from leanrisk.models.text_graph import check_text_parity, text_graph
-from leanrisk.models.text_network import TextBody, parameters_of, student_network
-from leanrisk.models.text_scoring import TextModel
-from leanrisk.models.text_teacher import TeacherConfig
+from leanrisk.models.text.distillation import TextConfig, distill_text
+from leanrisk.models.text.graph import check_text_parity, text_graph
+from leanrisk.models.text.network import TextBody, parameters_of, student_network
+from leanrisk.models.text.scoring import TextModel
+from leanrisk.models.text.teacher import TeacherConfig
 from tests.models.complaints import Rule, made_up
 from tests.models.texts import saved_text_model
 

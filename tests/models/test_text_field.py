@@ -6,9 +6,9 @@ import pytest
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.metrics import auc
 from leanrisk.models.pair_config import PairConfig
-from leanrisk.models.text_distillation import TextConfig
-from leanrisk.models.text_field import text_field
-from leanrisk.models.text_network import TextBody
+from leanrisk.models.text.distillation import TextConfig
+from leanrisk.models.text.field import text_field
+from leanrisk.models.text.network import TextBody
 from tests.models.complaints import made_up
 
 SMALL = TextConfig(

@@ -11,7 +11,7 @@ from transformers import PreTrainedConfig
 
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.models.adapter import Adapter, network_digest
-from leanrisk.models.text_model import PooledClassifier, load_text_model
+from leanrisk.models.text.model import PooledClassifier, load_text_model
 from leanrisk.peft import LoraConfig, get_peft_model
 from tests.models.texts import CLASSES, EXTRA, TEXTS, saved_text_model
 

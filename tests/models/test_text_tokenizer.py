@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leanrisk.core.errors import ConfigError, DataError, ModelError
-from leanrisk.models.text_tokenizer import PAD, UNKNOWN, TextTokenizer
+from leanrisk.models.text.tokenizer import PAD, UNKNOWN, TextTokenizer
 from tests.models.complaints import made_up
 
 

@@ -11,11 +11,11 @@ from leanrisk.data.market_prices import prices_of
 from leanrisk.data.simulate.market import MarketSize, simulate_market
 from leanrisk.evaluate.volatility import qlike_losses
 from leanrisk.features.encoder import Encoder
-from leanrisk.models.garch import Garch
-from leanrisk.models.har import Har
-from leanrisk.models.historical_simulation import asset_tail, empirical_tail, portfolio_tail, student_tail
-from leanrisk.models.variance_line import VarianceLine
-from leanrisk.models.variance_trees import VarianceTrees
+from leanrisk.models.market.garch import Garch
+from leanrisk.models.market.har import Har
+from leanrisk.models.market.historical_simulation import asset_tail, empirical_tail, portfolio_tail, student_tail
+from leanrisk.models.market.variance_line import VarianceLine
+from leanrisk.models.market.variance_trees import VarianceTrees
 
 
 def garch_path(days, *, omega, alpha, gamma, beta, seed):

@@ -19,7 +19,7 @@ from leanrisk.core.metrics import auc
 from leanrisk.core.schema import Column, Kind, Role
 from leanrisk.data.load import load
 from leanrisk.evaluate.gates import GateConfig
-from leanrisk.models.text_columns import TextColumns
+from leanrisk.models.text.columns import TextColumns
 from leanrisk.pipelines.adapters import add
 from leanrisk.pipelines.contender import contender
 from leanrisk.pipelines.job import Job

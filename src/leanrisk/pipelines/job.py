@@ -24,7 +24,7 @@ from leanrisk.graph.edges import Edges
 from leanrisk.graph.events import Events, events_of
 from leanrisk.graph.recall import edges_with, recalled, remembered
 from leanrisk.graph.store import MemoryStore
-from leanrisk.models.text_columns import TextColumns
+from leanrisk.models.text.columns import TextColumns
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.newest_slice import newest_slice
 from leanrisk.pipelines.recipe import Recipe

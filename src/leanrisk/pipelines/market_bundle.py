@@ -12,7 +12,7 @@ import numpy as np
 from leanrisk.core.errors import ModelError
 from leanrisk.core.version import __version__
 from leanrisk.data.market_features import MarketPanel
-from leanrisk.models.historical_simulation import asset_tail
+from leanrisk.models.market.historical_simulation import asset_tail
 from leanrisk.pipelines.market_lean import LeanVariance
 from leanrisk.pipelines.market_tails import TAILS
 from leanrisk.pipelines.market_walk import Walk

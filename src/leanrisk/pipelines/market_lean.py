@@ -17,8 +17,8 @@ from leanrisk.data.market_features import MarketPanel
 from leanrisk.evaluate.diebold_mariano import loss_difference
 from leanrisk.evaluate.volatility import qlike_losses, volatility_errors
 from leanrisk.features.encoder import Encoder
-from leanrisk.models.variance_line import VarianceLine
-from leanrisk.models.variance_trees import VarianceTrees
+from leanrisk.models.market.variance_line import VarianceLine
+from leanrisk.models.market.variance_trees import VarianceTrees
 from leanrisk.pipelines.market_recipe import LeanConfig
 from leanrisk.pipelines.measure import latency, records_of
 from leanrisk.techniques.base import Bench, Candidate, Teacher

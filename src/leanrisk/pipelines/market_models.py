@@ -12,10 +12,10 @@ from leanrisk.core.errors import ModelError
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.data.market_features import MarketPanel
 from leanrisk.features.encoder import Encoder
-from leanrisk.models.garch import Garch
-from leanrisk.models.har import Har
-from leanrisk.models.variance_line import VarianceLine
-from leanrisk.models.variance_trees import VarianceTrees
+from leanrisk.models.market.garch import Garch
+from leanrisk.models.market.har import Har
+from leanrisk.models.market.variance_line import VarianceLine
+from leanrisk.models.market.variance_trees import VarianceTrees
 from leanrisk.pipelines.market_lean import LeanVariance
 from leanrisk.pipelines.market_recipe import LEAN, MarketRecipe
 

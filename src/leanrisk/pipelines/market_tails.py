@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from leanrisk.data.market_features import MarketPanel
 from leanrisk.evaluate.value_at_risk import pinball_losses
-from leanrisk.models.historical_simulation import Tail, asset_tail, portfolio_tail, student_tail
+from leanrisk.models.market.historical_simulation import Tail, asset_tail, portfolio_tail, student_tail
 from leanrisk.pipelines.market_recipe import WalkConfig
 from leanrisk.pipelines.market_walk import Period
 

@@ -19,8 +19,8 @@ from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.core.seeding import derived_seed
 from leanrisk.core.text_fields import text_field_of
 from leanrisk.cost.ledger import Ledger
-from leanrisk.models.text_columns import TextColumns
-from leanrisk.models.text_field import text_field
+from leanrisk.models.text.columns import TextColumns
+from leanrisk.models.text.field import text_field
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.read_text import ReadText

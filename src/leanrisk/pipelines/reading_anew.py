@@ -11,7 +11,7 @@ from leanrisk.core.errors import BundleError, ConfigError
 from leanrisk.core.progress import Progress
 from leanrisk.core.text_fields import text_field_of
 from leanrisk.cost.ledger import Ledger
-from leanrisk.models.text_columns import TextColumns
+from leanrisk.models.text.columns import TextColumns
 from leanrisk.pipelines.checkpoint import Checkpoint
 from leanrisk.pipelines.new_rows import NewRows, joined
 from leanrisk.pipelines.reading import TextsRead, read_texts

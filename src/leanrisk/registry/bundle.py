@@ -28,7 +28,7 @@ from leanrisk.graph.recall import recalled
 from leanrisk.graph.store import MemoryStore
 from leanrisk.models.onnx_session import GraphSession
 from leanrisk.models.record_scorer import Beside, RecordScorer, beside_each, no_number
-from leanrisk.models.text_columns import TextColumns
+from leanrisk.models.text.columns import TextColumns
 from leanrisk.registry import manifest as manifest_file
 from leanrisk.registry.manifest import MEMORY, TEXT, Manifest
 from leanrisk.registry.manifest import NAME as MANIFEST

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from leanrisk.core.inputs import CategoryField, Inputs, NumericField
 from leanrisk.core.seeding import generator
 from leanrisk.features.encoder import Encoder
-from leanrisk.models.text_scoring import TextModel
+from leanrisk.models.text.scoring import TextModel
 
 _WORDS = 12
 _GAP = 0.12

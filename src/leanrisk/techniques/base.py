@@ -20,7 +20,7 @@ from leanrisk.features.days import decision_moment
 from leanrisk.graph.store import MemoryStore
 from leanrisk.models.incumbent import RecordRoute
 from leanrisk.models.record_scorer import Beside, RecordScorer, beside_each
-from leanrisk.models.text_columns import TextColumns
+from leanrisk.models.text.columns import TextColumns
 
 _SILENT = Silent()
 _NO_TEXTS = TextColumns()

@@ -12,8 +12,8 @@ from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.text_fields import text_column_of
 from leanrisk.models.pair_config import PairConfig
-from leanrisk.models.text_distillation import TextConfig
-from leanrisk.models.text_network import TextBody
+from leanrisk.models.text.distillation import TextConfig
+from leanrisk.models.text.network import TextBody
 from leanrisk.techniques.base import Bench, Candidate
 
 

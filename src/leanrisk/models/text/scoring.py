@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.files import replacing_folder, sha256_of, write_json, write_text
-from leanrisk.models.text_session import TextSession
-from leanrisk.models.text_tokenizer import Text, TextReading, TextTokenizer
+from leanrisk.models.text.session import TextSession
+from leanrisk.models.text.tokenizer import Text, TextReading, TextTokenizer
 
 GRAPH, TOKENIZER, FACTS, MANIFEST = "model.onnx", "tokenizer.json", "text.json", "manifest.json"
 _FILES = (GRAPH, TOKENIZER, FACTS)

@@ -12,10 +12,10 @@ from transformers import BertForSequenceClassification, BertModel
 
 from leanrisk.core.errors import ModelError
 from leanrisk.models.graph_builder import GraphBuilder
-from leanrisk.models.text_model import PooledClassifier
-from leanrisk.models.text_network import PAIR_FACTOR, TextBag
-from leanrisk.models.text_session import TextSession
-from leanrisk.models.text_tokenizer import PAD
+from leanrisk.models.text.model import PooledClassifier
+from leanrisk.models.text.network import PAIR_FACTOR, TextBag
+from leanrisk.models.text.session import TextSession
+from leanrisk.models.text.tokenizer import PAD
 
 TOLERANCE = 1e-5
 """Largest difference between the network's and the graph's probability."""

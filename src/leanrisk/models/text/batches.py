@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from leanrisk.models.pair_lesson import Inputs
-from leanrisk.models.text_tokenizer import PAD, TextReading
+from leanrisk.models.text.tokenizer import PAD, TextReading
 
 _NEIGHBOURS = 16
 """Batches are made of texts of like length out of so many batches' texts: half of the padding is gone."""

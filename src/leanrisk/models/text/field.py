@@ -13,9 +13,9 @@ from leanrisk.core.errors import ConfigError
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import derived_seed
 from leanrisk.models.folds import make_folds
-from leanrisk.models.text_distillation import TextConfig, distill_text
-from leanrisk.models.text_scoring import TextModel
-from leanrisk.models.text_tokenizer import Text
+from leanrisk.models.text.distillation import TextConfig, distill_text
+from leanrisk.models.text.scoring import TextModel
+from leanrisk.models.text.tokenizer import Text
 
 _SILENT = Silent()
 Floats = npt.NDArray[np.float32]

@@ -18,10 +18,10 @@ from leanrisk.core.seeding import derived_seed
 from leanrisk.models.pair_config import PairConfig
 from leanrisk.models.pair_lesson import PairLesson
 from leanrisk.models.pair_training import PairLog, answers, teach
-from leanrisk.models.text_batches import TokenBatches
-from leanrisk.models.text_model import load_text_model
-from leanrisk.models.text_network import encoder_network, parameters_of
-from leanrisk.models.text_tokenizer import Text, TextTokenizer
+from leanrisk.models.text.batches import TokenBatches
+from leanrisk.models.text.model import load_text_model
+from leanrisk.models.text.network import encoder_network, parameters_of
+from leanrisk.models.text.tokenizer import Text, TextTokenizer
 
 _SILENT = Silent()
 _BASE_PIECES, _BASE_WIDTH, _BASE_DEPTH = 30522, 768, 12

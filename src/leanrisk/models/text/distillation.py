@@ -25,12 +25,12 @@ from leanrisk.models.class_labels import (
 from leanrisk.models.pair_config import PairConfig
 from leanrisk.models.pair_lesson import PairLesson
 from leanrisk.models.pair_training import answers, teach
-from leanrisk.models.text_batches import TokenBatches
-from leanrisk.models.text_graph import check_text_parity, text_graph
-from leanrisk.models.text_network import TextBody, parameters_of, student_network
-from leanrisk.models.text_scoring import Label, TextModel
-from leanrisk.models.text_teacher import TeacherConfig, taught_teacher
-from leanrisk.models.text_tokenizer import Text, TextTokenizer
+from leanrisk.models.text.batches import TokenBatches
+from leanrisk.models.text.graph import check_text_parity, text_graph
+from leanrisk.models.text.network import TextBody, parameters_of, student_network
+from leanrisk.models.text.scoring import Label, TextModel
+from leanrisk.models.text.teacher import TeacherConfig, taught_teacher
+from leanrisk.models.text.tokenizer import Text, TextTokenizer
 
 _SILENT = Silent()
 _PARITY_TEXTS = 64

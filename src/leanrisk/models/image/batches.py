@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from leanrisk.models.image_check import Images
+from leanrisk.models.image.check import Images
 from leanrisk.models.pair_lesson import Inputs
 
 

@@ -16,13 +16,13 @@ from transformers import AutoModelForImageClassification
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.models.class_labels import Floats
-from leanrisk.models.hugging_face_folder import checked_folder, folder_config, folder_network, reading
-from leanrisk.models.image_batches import ImageBatches, Spread
-from leanrisk.models.image_check import Images, ImageShape, checked_images
-from leanrisk.models.image_network import RESNET_50, ImageBody, ask_image, image_network
+from leanrisk.models.image.batches import ImageBatches, Spread
+from leanrisk.models.image.check import Images, ImageShape, checked_images
+from leanrisk.models.image.network import RESNET_50, ImageBody, ask_image, image_network
 from leanrisk.models.pair_config import PairConfig
 from leanrisk.models.pair_lesson import PairLesson
 from leanrisk.models.pair_training import PairLog, answers, teach
+from leanrisk.models.text.hugging_face_folder import checked_folder, folder_config, folder_network, reading
 
 _SILENT = Silent()
 _WHAT, _TESTED = "An image model", "ResNet, MobileNetV2 and ViT"

@@ -24,12 +24,12 @@ from leanrisk.models.class_labels import (
     judges,
     opinions_as_logits,
 )
-from leanrisk.models.image_batches import ImageBatches, Spread
-from leanrisk.models.image_check import Images, ImageShape, checked_images
-from leanrisk.models.image_graph import check_image_parity, image_graph
-from leanrisk.models.image_network import ImageBody, ask_image, image_network
-from leanrisk.models.image_scoring import ImageModel
-from leanrisk.models.image_teacher import ImageTeacher, ImageTeacherConfig, taught_image_teacher
+from leanrisk.models.image.batches import ImageBatches, Spread
+from leanrisk.models.image.check import Images, ImageShape, checked_images
+from leanrisk.models.image.graph import check_image_parity, image_graph
+from leanrisk.models.image.network import ImageBody, ask_image, image_network
+from leanrisk.models.image.scoring import ImageModel
+from leanrisk.models.image.teacher import ImageTeacher, ImageTeacherConfig, taught_image_teacher
 from leanrisk.models.opinion_cache import array_digest, cached_opinions
 from leanrisk.models.pair_config import PairConfig
 from leanrisk.models.pair_lesson import PairLesson

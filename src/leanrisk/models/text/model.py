@@ -22,7 +22,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leanrisk.core.errors import ModelError
-from leanrisk.models.hugging_face_folder import (
+from leanrisk.models.text.hugging_face_folder import (
     SAFE,
     checked_folder,
     checked_labels,

@@ -16,7 +16,7 @@ import polars as pl
 
 from leanrisk.core.errors import DataError, Fault
 from leanrisk.core.text_fields import text_field_of
-from leanrisk.models.text_scoring import TextModel
+from leanrisk.models.text.scoring import TextModel
 
 Floats = npt.NDArray[np.float32]
 

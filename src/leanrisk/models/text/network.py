@@ -11,8 +11,8 @@ from transformers import BertConfig, BertModel
 
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.seeding import derived_seed
-from leanrisk.models.text_model import PooledClassifier
-from leanrisk.models.text_tokenizer import PAD
+from leanrisk.models.text.model import PooledClassifier
+from leanrisk.models.text.tokenizer import PAD
 
 PAIR_FACTOR = 8191
 """Spreads the first word of a pair over the rows of the table of pairs; prime, as the multiplier of a plain hash."""

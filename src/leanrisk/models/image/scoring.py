@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.files import replacing_folder, sha256_of, write_json
-from leanrisk.models.image_check import ImageShape, checked_images, shown
-from leanrisk.models.image_session import ImageSession
+from leanrisk.models.image.check import ImageShape, checked_images, shown
+from leanrisk.models.image.session import ImageSession
 
 GRAPH, FACTS, MANIFEST = "model.onnx", "image.json", "manifest.json"
 _FILES = (GRAPH, FACTS)

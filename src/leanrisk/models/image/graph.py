@@ -13,9 +13,9 @@ from transformers import MobileNetV2ForImageClassification, ResNetForImageClassi
 
 from leanrisk.core.errors import ModelError
 from leanrisk.models.graph_builder import GraphBuilder
-from leanrisk.models.image_batches import ImageBatches, Spread
-from leanrisk.models.image_check import Images, ImageShape, shown
-from leanrisk.models.image_session import ImageSession
+from leanrisk.models.image.batches import ImageBatches, Spread
+from leanrisk.models.image.check import Images, ImageShape, shown
+from leanrisk.models.image.session import ImageSession
 
 TOLERANCE = 1e-5
 """Largest difference between the network's and the graph's probability."""
