@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leanrisk.core.errors import BundleError, ConfigError, RecordsError, RegistryError
+from leanrisk.registry.account import Account
 from leanrisk.registry.audit import ANCHOR, audit
 from leanrisk.registry.mlflow_client import client, quiet_mlflow
 from leanrisk.registry.place import RegistryConfig
@@ -20,6 +21,7 @@ from tests.records.test_journal import START, Clock, unguarded
 from tests.registry.gated import copies, gated
 
 DAY = 86_400
+ANA, BEN = Account("ana", "system"), Account("ben", "key")
 
 
 @pytest.fixture(scope="module")
@@ -180,19 +182,25 @@ def test_four_eyes_wait_for_a_second_name(tmp_path, bundles):
         registry.register(bundle, who="ana")
     with pytest.raises(RegistryError, match="no promotion waits"):
         registry.approve(who="ben")
-    _, asked = registry.promote("1", who="Ana  Li", why="better")
+    with pytest.raises(RegistryError, match="'ana' was only said"):
+        registry.promote("1", who="ana", why="better")
+    _, asked = registry.promote("1", who=Account("Ana  Li", "system"), why="better")
     assert asked.action == "request"
     assert registry.journal.aliases() == {}
-    for same in ("Ana  Li", "ana li", " ANA LI "):
+    for same in (Account("Ana  Li", "system"), Account("ana li", "key"), Account(" ANA LI ", "key")):
         with pytest.raises(RegistryError, match="cannot approve"):
             registry.approve(who=same)
-    version, row = registry.approve(who="ben", why="seen")
-    assert (row.action, row.who, version.aliases) == ("promote", "ben", ("champion",))
-    assert "Ana  Li in row 3: better; seen" in row.why
+    with pytest.raises(RegistryError, match="'ben' was only said"):
+        registry.approve(who="ben")
+    with pytest.raises(RegistryError, match="row 3 waits, not row 2"):
+        registry.approve(who=BEN, request=2)
+    version, row = registry.approve(who=BEN, why="seen", request=3)
+    assert (row.action, row.who, version.aliases) == ("promote", "key:ben", ("champion",))
+    assert "system:Ana  Li in row 3: better; seen" in row.why
     assert registry.pending() is None
     with pytest.raises(RegistryError, match="no promotion waits"):
-        registry.approve(who="ben")
-    registry.promote("2", who="ana", why="x")
+        registry.approve(who=BEN)
+    registry.promote("2", who=ANA, why="x")
     assert registry.promote("2", who="ana", why="for comparison", alias="control")[1].action == "promote"
     registry.close()
 
@@ -202,9 +210,9 @@ def test_an_approval_comes_too_late_where_the_alias_moved(tmp_path, bundles):
     for bundle in bundles[:3]:
         registry.register(bundle, who="ana")
     for number in ("1", "2"):
-        registry.promote(number, who="ana", why="x")
-        registry.approve(who="ben")
-    registry.promote("3", who="ana", why="x")
+        registry.promote(number, who=ANA, why="x")
+        registry.approve(who=BEN)
+    registry.promote("3", who=ANA, why="x")
     registry.rollback(who="eve", why="urgent")
     assert registry.pending() is None
     assert registry.journal.current("champion") == registry.find("1").snapshot
@@ -214,8 +222,8 @@ def test_an_approval_comes_too_late_where_the_alias_moved(tmp_path, bundles):
 def test_a_forced_request_is_forced_when_it_is_approved(tmp_path):
     registry = opened(tmp_path / "registry", mlflow=False, four_eyes=True)
     registry.register(gated(tmp_path / "new", verdict="failed"), who="ana")
-    assert registry.promote("1", who="ana", why="urgent", force=True)[1].action == "request-force"
-    assert registry.approve(who="ben")[1].action == "force"
+    assert registry.promote("1", who=ANA, why="urgent", force=True)[1].action == "request-force"
+    assert registry.approve(who=BEN)[1].action == "force"
     registry.close()
 
 

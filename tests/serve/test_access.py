@@ -48,6 +48,8 @@ def running(place, keys):
         ("GET", "/openapi.json", set(Role)),
         ("GET", "/metrics", {"viewer", "operator", "approver"}),
         ("POST", "/admin/reload", {"operator"}),
+        ("GET", "/admin/pending", {"viewer", "operator", "approver"}),
+        ("POST", "/admin/approve", {"approver"}),
     ],
 )
 def test_each_role_may_do_its_own(running, keys, method, path, allowed):

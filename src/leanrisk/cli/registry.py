@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,9 @@ from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout, table
 
 if TYPE_CHECKING:
     from leanrisk.records.journal import Row
-    from leanrisk.registry.registry import Registry, Version
+    from leanrisk.registry.account import Account
+    from leanrisk.registry.moves import Version
+    from leanrisk.registry.registry import Registry
 
 app = typer.Typer(
     add_completion=False,
@@ -56,7 +57,7 @@ def register(
     """Store a bundle as a snapshot and give it a version; nothing scores with it yet."""
     folder = bundle / "bundle" if (bundle / "bundle" / "manifest.json").is_file() else bundle
     with _opened(place, new=True) as opened:
-        version = opened.register(folder, who=_name(who), why=why, training=training)
+        version = opened.register(folder, who=str(_name(who)), why=why, training=training)
     if as_json:
         print_json(_version(version))
     else:
@@ -100,7 +101,7 @@ def rollback(
 ) -> None:
     """Let an alias point at what it pointed at before; nobody needs to approve."""
     with _opened(place) as opened:
-        found, row = opened.rollback(who=_name(who), why=why, alias=alias, to=to)
+        found, row = opened.rollback(who=str(_name(who)), why=why, alias=alias, to=to)
     _moved(found, row, as_json)
 
 
@@ -230,7 +231,7 @@ def prune(
     from leanrisk.registry.retention import prune as pruned
 
     with _opened(place) as opened:
-        found = pruned(opened, who=_name(who), why=why, apply=apply)
+        found = pruned(opened, who=str(_name(who)), why=why, apply=apply)
     if as_json:
         print_json(
             {"done": found.done, "bytes": found.bytes, "versions": [_version(version) for version in found.versions]}
@@ -270,7 +271,7 @@ def backup(
     from leanrisk.registry.backup import backup as backed_up
 
     with _opened(place) as opened:
-        made = backed_up(opened, folder, who=_name(who), why=why, progress=RichProgress())
+        made = backed_up(opened, folder, who=str(_name(who)), why=why, progress=RichProgress())
     if as_json:
         print_json(vars(made))
     else:
@@ -290,7 +291,7 @@ def restore(
     from leanrisk.registry.backup import restore as restored
 
     with _opened(place, new=True) as opened:
-        made = restored(opened, folder, who=_name(who), why=why, progress=RichProgress())
+        made = restored(opened, folder, who=str(_name(who)), why=why, progress=RichProgress())
     if as_json:
         print_json(vars(made))
     else:
@@ -312,8 +313,10 @@ def _opened(place: str | None, *, new: bool = False) -> Iterator[Registry]:
         opened.close()
 
 
-def _name(who: str | None) -> str:
-    return getpass.getuser() if who is None else who
+def _name(who: str | None) -> Account | str:
+    from leanrisk.registry.account import Account, said
+
+    return Account.current() if who is None else said(who)
 
 
 def _moved(version: Version, row: Row, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from leanrisk.core.errors import RegistryError
 from leanrisk.records.journal import Action, Row
+from leanrisk.registry.account import same
 
 if TYPE_CHECKING:
     from leanrisk.registry.bundle import Bundle
@@ -88,7 +89,7 @@ class Pending:
 
     def check_approver(self, who: str) -> None:
         """Raise `RegistryError` where the approver is the one who asked."""
-        if _same(who, self.request.who):
+        if same(who, self.request.who):
             raise RegistryError(
                 f"Four eyes see more than two: '{self.request.who}' asked for this promotion and cannot approve it. "
                 "Let somebody else approve."
@@ -96,10 +97,6 @@ class Pending:
 
 
 _REQUESTS = (Action.REQUEST, Action.REQUEST_FORCE)
-
-
-def _same(one: str, other: str) -> bool:
-    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
 
 
 def predecessor(rows: Sequence[Row]) -> str | None:

@@ -9,8 +9,9 @@ from sqlalchemy.engine import Connection
 
 from leanrisk.core.errors import RegistryError
 from leanrisk.records.journal import Action, Row, told
+from leanrisk.registry.moves import Version
 from leanrisk.registry.promotion import ALIASES, days_ago, live_since
-from leanrisk.registry.registry import Registry, Version
+from leanrisk.registry.registry import Registry
 
 
 @dataclass(frozen=True)

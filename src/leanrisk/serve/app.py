@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route as Place
 
 from leanrisk.core.version import __version__
+from leanrisk.serve.approval_route import Approvals
 from leanrisk.serve.batch_route import BatchRoute
 from leanrisk.serve.call import Answer, Call, Send
 from leanrisk.serve.front import Front, Route, Scope
@@ -29,13 +30,14 @@ from leanrisk.serve.service import Service
 _SCORES = frozenset({Role.SCORER})
 _LOOKS = frozenset({Role.VIEWER, Role.OPERATOR, Role.APPROVER})
 _ORDERS = frozenset({Role.OPERATOR})
+_APPROVES = frozenset({Role.APPROVER})
 _ANY = frozenset(Role)
 
 
 def routes_of(service: Service) -> tuple[Route, ...]:
     """Return every path with its handler and the roles that may call it."""
     v2 = InferenceRoutes(service.desk, service.unready)
-    about = Administration(service)
+    about, approvals = Administration(service), Approvals(service)
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     return (
         Route("POST", "/score", ScoreRoute(service.desk), _SCORES, bounded=True),
@@ -53,6 +55,8 @@ def routes_of(service: Service) -> tuple[Route, ...]:
         Route("GET", "/metrics", about.metrics, _LOOKS),
         Route("GET", "/openapi.json", about.openapi, _ANY),
         Route("POST", "/admin/reload", about.reload, _ORDERS),
+        Route("GET", "/admin/pending", approvals.pending, _LOOKS),
+        Route("POST", "/admin/approve", approvals.approve, _APPROVES),
     )
 
 

@@ -84,6 +84,17 @@ def _schemas(config: ServeConfig) -> dict[str, Any]:
                 "faults": {"type": "array", "items": fault},
             },
         },
+        "Approval": {
+            "type": "object",
+            "required": ["request"],
+            "properties": {"request": {"type": "integer", "minimum": 1}, "why": _TEXT},
+            "additionalProperties": False,
+        },
+        "Approved": {
+            "type": "object",
+            "required": ["version", "snapshot", "row"],
+            "properties": {"version": _WHOLE, "snapshot": _TEXT, "row": _WHOLE},
+        },
         "InferenceRequest": _inference_request(),
         "InferenceResponse": _inference_response(),
     }
@@ -195,6 +206,15 @@ def _administration() -> dict[str, Any]:
         "/openapi.json": _get("openapi", {"type": "object"}),
         "/admin/reload": {
             "post": {"operationId": "reload", "responses": _responses({"type": "object"}, 409)},
+        },
+        "/admin/pending": _get("pending", {"type": "object"}, 409, 503),
+        "/admin/approve": {
+            "post": {
+                "operationId": "approve",
+                "summary": "Carry out the promotion that waits for a second name, under that of the key.",
+                "requestBody": _body(_ref("Approval")),
+                "responses": _responses(_ref("Approved"), 400, 409, 413, 415, 422, 503),
+            },
         },
     }
 
