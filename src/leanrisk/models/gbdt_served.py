@@ -78,7 +78,7 @@ class SingleRow:
     """LightGBM's prepared single-row call: settings parsed and buffers bound once, then one C call per row.
 
     Exact by construction (the library's own trees). Code generators were tried and left: tl2cgen needs a C compiler
-    and minutes of it for some hundred trees with categories, lleaves does not run on current llvmlite and was slower.
+    where the model is served, lleaves does not run on current llvmlite and was slower.
     One instance serves one thread at a time.
     """
 
