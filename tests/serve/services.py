@@ -109,7 +109,8 @@ class Served:
 def served(folder: Path, settings: str, *, program: tuple[str, ...] = ("-m", "leanrisk")) -> Iterator[Served]:
     """Start `leanrisk serve` with these settings (TOML) in `folder`; it listens on a free port and is ready."""
     file = folder / "serve.toml"
-    file.write_text(f"port = 0\nnotice_s = 0.1\npoll_s = 0.1\n{settings}")
+    poll = "" if "poll_s" in settings else "poll_s = 0.1\n"
+    file.write_text(f"port = 0\nnotice_s = 0.1\n{poll}{settings}")
     process = subprocess.Popen(
         [sys.executable, *program, "serve", "--config", str(file)],
         cwd=folder,

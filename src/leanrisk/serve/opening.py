@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from leanrisk.records.database import files_of
 from leanrisk.registry.place import RegistryConfig
 from leanrisk.serve.decision_store import DecisionStore
 from leanrisk.serve.durable_log import DurableLog
@@ -23,7 +24,10 @@ def opened_service(config: ServeConfig, *, lines: JsonLog | None = None) -> Serv
         service.seat(Path(config.bundle))
     else:
         registry = RegistryConfig.read(config.registry)
-        service = Service(config, log, pointers=registry.journal, store=registry.store, lines=lines)
+        files = files_of(registry.journal.engine)
+        service = Service(
+            config, log, pointers=registry.journal, store=registry.store, journal_files=files, lines=lines
+        )
     log.told, log.lines = service.metrics.flushed, lines
     return service
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from leanrisk.serve.shadow import Shadows
 
 
 class Service:
-    """Everything behind the routes. `pointers` and `store` are None where one bundle is served, without a registry."""
+    """Everything behind the routes. `pointers` and `store` are None where one bundle is served, without a registry.
+
+    `journal_files`: files of this host that change with the pointers, none where a database server holds them.
+    """
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Service:
         *,
         pointers: Pointers | None = None,
         store: Store | None = None,
+        journal_files: Sequence[Path] = (),
         lines: JsonLog | None = None,
     ) -> None:
         self.config, self.log = config, log
@@ -54,7 +58,13 @@ class Service:
         if pointers is not None and store is not None:
             aliases = (CHAMPION, *config.shadow.aliases)
             self.follower = Follower(
-                self.lineup, pointers, store, aliases=aliases, metrics=self.metrics, log=self.lines
+                self.lineup,
+                pointers,
+                store,
+                aliases=aliases,
+                metrics=self.metrics,
+                log=self.lines,
+                files=journal_files,
             )
         self._tasks: list[asyncio.Task[Any]] = []
 
