@@ -10,14 +10,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import pyarrow as pa
 import pytest
 
 from leanrisk.records.journal import Action
 from leanrisk.registry.bundle import REFERENCE, Bundle
 from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.place import RegistryConfig
+from leanrisk.serve.batch_blocks import ARROW
 from tests.registry.bundles import bundle_copy
 from tests.serve.services import Client, Served, served
+from tests.serve.test_batch_route import stream, table
 
 RECORD = {"income": 20_000, "sector": "mill"}
 
@@ -122,14 +125,20 @@ def test_a_challenger_scores_the_same_traffic_unseen(house):
         client = one.client()
         asked = [client.score({"income": 1000 * place}).json for place in range(20)]
         assert {told["snapshot"] for told in asked} == {first}
+        batch = client.ask("POST", "/score/batch", stream(table(3_000)), {"Content-Type": ARROW, "X-Batch-Id": "june"})
         client.close()
         assert one.stop() == 0
     with closing(sqlite3.connect(house.folder / "shadow.db")) as log:
+        blocks = dict(log.execute("SELECT batch, told FROM batches WHERE snapshot = ?", [second]))
         rows = log.execute("SELECT id, snapshot, probability FROM decisions WHERE alias = 'challenger'").fetchall()
     shadows = {name: {"snapshot": snapshot, "probability": told} for name, snapshot, told in rows}
     assert shadows.keys() == {told["decision_id"] for told in asked}
     assert {row["snapshot"] for row in shadows.values()} == {second}
     assert all(shadows[told["decision_id"]]["probability"] == told["probability"] for told in asked)
+    assert blocks.keys() == {"challenger/june"}
+    told = pa.ipc.open_stream(blocks["challenger/june"]).read_all()
+    assert told.equals(pa.ipc.open_stream(batch.body).read_all())
+    assert told.schema.metadata == {b"snapshot": second.encode()}
 
 
 def test_without_a_champion_it_waits_and_says_so(tmp_path):

@@ -176,6 +176,7 @@ class BatchRoute:
             raise Refusal(409, "repeated-batch", str(error)) from error
         except LogUnavailable as error:
             raise Refusal(503, "log-unavailable", str(error), headers={"retry-after": "1"}) from error
+        self._desk.shadow_block(kept)
         counted = table.column("decision").value_counts()
         self._desk.count({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
 

@@ -25,7 +25,7 @@ def rows_of(what: Sequence[Decision] | Block, keeper: Keeper) -> list[Row]:
     """Return what is kept of decisions or of a block, without fields that may not be."""
     if isinstance(what, Block):
         asked = _arrow(keeper.kept_rows(what.rows, what.privacy))
-        head = (what.batch, what.start, what.rows.height, what.moment, what.snapshot, what.caller, what.request)
+        head = (what.batch, what.start, what.told.num_rows, what.moment, what.snapshot, what.caller, what.request)
         return [KeptBlock(*head, asked, _arrow(what.told))]
     return [_row(decision, keeper) for decision in what]
 

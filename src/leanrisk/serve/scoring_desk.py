@@ -14,7 +14,7 @@ from typing import Any
 from leanrisk.core.errors import DataError
 from leanrisk.serve.lineup import Lineup, Seat
 from leanrisk.serve.metrics import Metrics
-from leanrisk.serve.protocols import Decision, DecisionLog, LogUnavailable
+from leanrisk.serve.protocols import Block, Decision, DecisionLog, LogUnavailable
 from leanrisk.serve.record_check import faults_of
 from leanrisk.serve.record_privacy import Privacy
 from leanrisk.serve.refusal import Refusal
@@ -46,9 +46,10 @@ class ScoringDesk:
         metrics: Metrics,
         *,
         shadows: Callable[[Sequence[Decision]], None],
+        shadow_block: Callable[[Block], None],
     ) -> None:
         self.config, self.lineup, self.log = config, lineup, log
-        self._metrics, self._shadows = metrics, shadows
+        self._metrics, self._shadows, self.shadow_block = metrics, shadows, shadow_block
         self._required, self._refusing = frozenset(config.required), config.unknown is Further.REFUSE
         self._own = Privacy(frozenset(config.identifying), frozenset(config.sensitive))
         self._told = {verdict: metrics.decisions.labels(verdict) for verdict in ("approve", "review", "decline")}

@@ -22,6 +22,7 @@ from leanrisk.serve.rates import Rates
 from leanrisk.serve.scoring_desk import ScoringDesk
 from leanrisk.serve.settings import CHAMPION, ServeConfig
 from leanrisk.serve.shadow import Shadows
+from leanrisk.serve.shadow_blocks import ShadowBlocks
 
 
 class Service:
@@ -44,7 +45,10 @@ class Service:
         self.lines, self.metrics, self.lineup = lines or JsonLog(), Metrics(), Lineup()
         self.keys = KeyFile.read(config.keys) if config.keys else None
         self.shadows = Shadows(config, self.lineup, log, self.metrics, self.lines)
-        self.desk = ScoringDesk(config, self.lineup, log, self.metrics, shadows=self.shadows)
+        self.shadow_blocks = ShadowBlocks(config, self.lineup, log, self.metrics, self.lines)
+        self.desk = ScoringDesk(
+            config, self.lineup, log, self.metrics, shadows=self.shadows, shadow_block=self.shadow_blocks
+        )
         self.front = Front(
             keys=self.keys,
             limits=config.limits,
@@ -87,6 +91,7 @@ class Service:
             await self.follower.look()
             self._begin(self.follower.follow(self.config.poll_s))
         self._begin(self.shadows.run())
+        self._begin(self.shadow_blocks.run())
         if self.keys is not None:
             self._begin(watched(self.keys, self.lines, self.config.poll_s))
         # What is loaded now stays: looking through it again and again would cost requests milliseconds.
@@ -100,6 +105,7 @@ class Service:
         for task in self._tasks:
             await stopped(task)
         await self.shadows.drain(min(5.0, self.config.drain_s))
+        await self.shadow_blocks.drain(min(5.0, self.config.drain_s))
         try:
             await self.log.close()
         except LeanRiskError as error:

@@ -76,10 +76,14 @@ class Tls:
 
 @dataclass(frozen=True)
 class Shadow:
-    """Which aliases score the same traffic unseen, and how many requests may wait for them before some are skipped."""
+    """Which aliases score the same traffic unseen, and how much may wait for them before some is skipped.
+
+    `waiting`: records of /score and tensors; `batch_rows`: rows of batches.
+    """
 
     aliases: tuple[str, ...] = ("challenger", "control")
     waiting: int = 1_000
+    batch_rows: int = 65_536
 
     def __post_init__(self) -> None:
         if CHAMPION in self.aliases or len(set(self.aliases)) < len(self.aliases):
@@ -88,6 +92,8 @@ class Shadow:
             )
         if self.waiting < 1:
             raise ConfigError(f"shadow.waiting must be 1 or more: it is {self.waiting}. Leave shadow.aliases empty.")
+        if self.batch_rows < 0:
+            raise ConfigError(f"shadow.batch_rows must be 0 or more: it is {self.batch_rows}. 0 leaves batches out.")
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,14 @@ class Shadows:
 
     async def _turn(self) -> None:
         taken = [self._waiting.popleft() for _ in range(min(_TURN, len(self._waiting)))]
+        try:
+            await self._all(taken)
+        except asyncio.CancelledError:
+            # The service ends, and `drain` scores them; an answer that was kept already is kept once.
+            self._waiting.extendleft(reversed(taken))
+            raise
+
+    async def _all(self, taken: Sequence[Decision]) -> None:
         for alias in self._config.shadow.aliases:
             seat = self._lineup.seat(alias)
             if seat is None:
