@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sqlite3
+import tempfile
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from leanrisk.serve.batch_blocks import ARROW, PARQUET
+from leanrisk.serve.batch_route import BatchRoute
+from leanrisk.serve.call import Call
+from leanrisk.serve.keys import ANYBODY
+from leanrisk.serve.refusal import Refusal
 from leanrisk.serve.scoring import Scorer
+from leanrisk.serve.settings import ServeConfig
 from tests.registry.bundles import bundle_copy
 from tests.serve.services import served
 from tests.techniques.lean_books import book
@@ -78,6 +86,32 @@ def test_a_batch_is_kept_without_protected_fields_and_once(running, place):
     assert (len(found), told.num_rows, asked.num_rows) == (1, 50, 50)
     assert "sex" not in asked.column_names
     assert {len(name) for name in asked["loan"].to_pylist()} == {64}
+
+
+def test_of_a_batch_with_a_fault_no_row_is_kept(running, place):
+    rows = table(20_000)
+    income = rows.schema.get_field_index("income")
+    spoilt = pa.array([*rows["income"].to_pylist()[:-1], float("inf")], pa.float64())
+    faulty = rows.set_column(income, "income", spoilt)
+    told = ask(running, stream(faulty), ARROW, **{"X-Batch-Id": "april"})
+    assert (told.status, told.json["code"]) == (422, "faulty-table")
+    assert "between the rows 16384 and 19999" in told.json["error"]
+    with closing(sqlite3.connect(place.parent / "decisions.db")) as log:
+        assert log.execute("SELECT count(*) FROM batches WHERE batch = 'april'").fetchone() == (0,)
+    # Mended, it may come again under its name.
+    assert ask(running, stream(rows), ARROW, **{"X-Batch-Id": "april"}).status == 200
+
+
+def test_a_disk_without_room_is_told(place, monkeypatch):
+    async def receive():
+        return {"type": "http.request", "body": b"x" * 100_000, "more_body": False}
+
+    desk = SimpleNamespace(config=ServeConfig(bundle=str(place)), seat=lambda: None)
+    route = BatchRoute(desk)  # type: ignore[arg-type]
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: open("/dev/full", "w+b", buffering=0))  # noqa: SIM115
+    with pytest.raises(Refusal, match="room on the disk") as refused:
+        asyncio.run(route(Call(receive, {b"content-type": ARROW.encode()}, ANYBODY, "one")))
+    assert (refused.value.status, refused.value.code) == (503, "no-room")
 
 
 @pytest.mark.parametrize(

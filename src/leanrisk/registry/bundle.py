@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from leanrisk.core.errors import BundleError, LeanRiskError, OutputError
+from leanrisk.core.errors import BundleError, DataError, LeanRiskError, OutputError
 from leanrisk.core.files import replacing_folder, sha256_of, writable_folder, write_json, write_text
 from leanrisk.core.inputs import Inputs
 from leanrisk.core.schema import Kind, Schema, is_computed
 from leanrisk.core.text_fields import is_text_field, text_column_of
+from leanrisk.data.contract import check
 from leanrisk.data.load import load
 from leanrisk.data.read import to_frame
 from leanrisk.features.days import decision_moment
@@ -96,6 +97,12 @@ class Bundle:
         if not np.isfinite(answers).all():
             raise no_number(float(answers[~np.isfinite(answers)][0]))
         return answers
+
+    def check(self, table: Any) -> None:
+        """Raise the `DataError` that `score` would raise for a table, without scoring it."""
+        faults = check(to_frame(table), self._scoring_schema, labelled=False)
+        if faults:
+            raise DataError(faults)
 
     def record(self, record: Mapping[str, Any]) -> float:
         """Return the probability of bad of one record of raw fields; the same bits as in a batch.

@@ -7,15 +7,17 @@ import secrets
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
+from contextlib import aclosing
+from functools import partial
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from leanrisk.core.errors import DataError
+from leanrisk.core.errors import DataError, Fault
 from leanrisk.serve.batch_blocks import ARROW, PARQUET, blocks_of, next_block
 from leanrisk.serve.call import Answer, Call
 from leanrisk.serve.follower import stopped
@@ -35,6 +37,7 @@ _THREADS = 2
 _TOLD = pa.schema(
     {"decision_id": pa.string(), "probability": pa.float32(), "points": pa.float64(), "decision": pa.string()}
 )
+_Done = TypeVar("_Done")
 _AT_ONCE = 2
 """Batches that are scored at the same time; further ones wait, so that memory stays bounded."""
 
@@ -58,14 +61,14 @@ class BatchRoute:
         batch = checked_id(call.header(BATCH_HEADER)) or f"b{secrets.token_hex(12)}"
         seat = self._desk.seat()
         async with self._turn:
-            with tempfile.TemporaryFile(buffering=0) as asked:
-                await self._receive(call, asked)
-                told: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-                try:
-                    rows = await self._scored(call, seat, asked, told, kind, batch)
-                except BaseException:
-                    told.close()
-                    raise
+            try:
+                with tempfile.TemporaryFile() as asked:
+                    await self._receive(call, asked)
+                    rows = await self._checked(seat, blocks_of(asked, kind))
+                    told = await self._answered(call, seat, blocks_of(asked, kind), batch)
+            except OSError as error:
+                reason = f"A batch needs room on the disk while it is scored: there is none ({error.strerror})."
+                raise Refusal(503, "no-room", reason, headers={"retry-after": "10"}) from error
         headers = [
             (b"x-batch-id", batch.encode()),
             (b"x-snapshot", seat.snapshot.encode()),
@@ -87,69 +90,85 @@ class BatchRoute:
                 break
         asked.seek(0)
 
-    async def _scored(self, call: Call, seat: Seat, asked: IO[bytes], told: IO[bytes], kind: str, batch: str) -> int:
+    async def _checked(self, seat: Seat, blocks: Iterator[pl.DataFrame]) -> int:
+        """Return the number of rows; raises `Refusal` for what is wrong before any row is scored, let alone kept."""
         rows = 0
-        writer: Any = None
-        keeping: asyncio.Task[None] | None = None
-        tables = self._tables(seat, blocks_of(asked, kind), batch)
-        try:
-            async for block, table in tables:
-                # The log takes a block while the next ones are scored; an answer leaves after the last is kept.
-                if keeping is not None:
-                    await keeping
-                keeping = asyncio.create_task(self._keep(call, seat, block, table, batch, rows))
-                if writer is None:
-                    writer = pa.ipc.new_stream(told, table.schema)
-                await asyncio.to_thread(writer.write_table, table)
+        async with aclosing(self._in_order(blocks, partial(self._check, seat))) as checked:
+            async for block, _, _ in checked:
                 rows += block.height
-            if keeping is not None:
-                await keeping
-            if writer is None:
-                raise Refusal(422, "no-rows", "A batch has at least one row: this one has none.")
-        finally:
-            await tables.aclose()
-            await stopped(keeping)
-            if writer is not None:
-                writer.close()
-        await asyncio.to_thread(told.seek, 0)
+        if not rows:
+            raise Refusal(422, "no-rows", "A batch has at least one row: this one has none.")
         return rows
 
-    async def _tables(
-        self, seat: Seat, blocks: Iterator[pl.DataFrame], batch: str
-    ) -> AsyncGenerator[tuple[pl.DataFrame, pa.Table]]:
-        """Yield blocks with their answers, in order; while one is taken and one waits, others are scored."""
-        ahead: deque[tuple[pl.DataFrame, asyncio.Future[pa.Table]]] = deque()
-        loop, start = asyncio.get_running_loop(), 0
+    async def _answered(self, call: Call, seat: Seat, blocks: Iterator[pl.DataFrame], batch: str) -> IO[bytes]:
+        """Return a file with the answers of all rows, after all of them are kept."""
+        told: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
+        keeping: asyncio.Task[None] | None = None
+        try:
+            with pa.ipc.new_stream(told, _TOLD.with_metadata({"snapshot": seat.snapshot})) as writer:
+                async with aclosing(self._in_order(blocks, partial(self._scored, seat, batch))) as scored:
+                    async for block, start, table in scored:
+                        # The log takes a block while the next ones are scored; an answer leaves after all are kept.
+                        if keeping is not None:
+                            await keeping
+                        keeping = asyncio.create_task(self._keep(call, seat, block, table, batch, start))
+                        await asyncio.to_thread(writer.write_table, table)
+                if keeping is not None:
+                    await keeping
+            await asyncio.to_thread(told.seek, 0)
+        except BaseException:
+            await stopped(keeping)
+            told.close()
+            raise
+        return told
+
+    async def _in_order(
+        self, blocks: Iterator[pl.DataFrame], work: Callable[[pl.DataFrame, int], _Done]
+    ) -> AsyncGenerator[tuple[pl.DataFrame, int, _Done]]:
+        """Yield each block, its first row's number and what `work` makes of them; meanwhile it works on the next ones.
+
+        Raises `Refusal` beyond as many rows as a batch may have.
+        """
+        ahead: deque[tuple[pl.DataFrame, int, asyncio.Future[_Done]]] = deque()
+        loop, start, most = asyncio.get_running_loop(), 0, self._config.limits.batch_rows
         block = await asyncio.to_thread(next_block, blocks)
         try:
             while block is not None or ahead:
                 if block is None or len(ahead) > _THREADS:
-                    scored, table = ahead.popleft()
-                    yield scored, await table
+                    first, place, done = ahead.popleft()
+                    yield first, place, await done
                     continue
-                if start + block.height > self._config.limits.batch_rows:
-                    raise Refusal(
-                        413, "too-many-rows", f"A batch has up to {self._config.limits.batch_rows:,} rows. Cut it up."
-                    )
-                ahead.append((block, loop.run_in_executor(self._pool, self._block, seat, block, batch, start)))
+                if start + block.height > most:
+                    raise Refusal(413, "too-many-rows", f"A batch has up to {most:,} rows. Cut it up.")
+                ahead.append((block, start, loop.run_in_executor(self._pool, work, block, start)))
                 start += block.height
                 block = await asyncio.to_thread(next_block, blocks)
         finally:
-            await asyncio.gather(*(table for _, table in ahead), return_exceptions=True)
+            await asyncio.gather(*(done for _, _, done in ahead), return_exceptions=True)
 
-    def _block(self, seat: Seat, block: pl.DataFrame, batch: str, start: int) -> pa.Table:
+    def _check(self, seat: Seat, block: pl.DataFrame, start: int) -> None:
         unknown = [name for name in block.columns if name not in seat.known]
-        hidden = self._desk.hidden(seat)
         refused = unknown if self._config.unknown is Further.REFUSE else []
         lost = [name for name in self._config.required if name not in block.columns or block[name].null_count() > 0]
+        found: Sequence[Fault] = ()
         try:
-            if refused or lost:
-                raise DataError([])
+            seat.scorer.check(block)
+        except DataError as error:
+            found = error.faults
+        if found or refused or lost:
+            raise _faulty(
+                column_faults(found, unknown=refused, lost=lost, sensitive=self._desk.hidden(seat)), start, block.height
+            )
+
+    def _scored(self, seat: Seat, batch: str, block: pl.DataFrame, start: int) -> pa.Table:
+        try:
             probability = seat.scorer.many(block, threads=1)
         except DataError as error:
-            faults = column_faults(error.faults, unknown=refused, lost=lost, sensitive=hidden)
-            reason = f"{len(faults)} faults were found between the rows {start} and {start + block.height - 1}."
-            raise Refusal(422, "faulty-table", reason, faults=faults) from error
+            # What only shows while a row is read, such as a decision time that the memory lacks.
+            hidden = self._desk.hidden(seat)
+            raise _faulty(
+                column_faults(error.faults, unknown=(), lost=(), sensitive=hidden), start, block.height
+            ) from None
         exact = probability.astype(np.float64)
         points, verdicts = self._config.points.of_all(exact), self._config.policy.of_all(exact)
         # Through polars: pyarrow's own reading of lists imports pandas where that is installed.
@@ -179,6 +198,11 @@ class BatchRoute:
         self._desk.shadow_block(kept)
         counted = table.column("decision").value_counts()
         self._desk.count({entry["values"]: entry["counts"] for entry in counted.to_pylist()})
+
+
+def _faulty(faults: list[dict[str, Any]], start: int, rows: int) -> Refusal:
+    reason = f"{len(faults)} faults were found between the rows {start} and {start + rows - 1}."
+    return Refusal(422, "faulty-table", reason, faults=faults)
 
 
 async def _pieces(told: IO[bytes]) -> AsyncIterator[bytes]:

@@ -37,6 +37,10 @@ class Scorer:
         """
         return self._answer(record)
 
+    def check(self, table: Any) -> None:
+        """Raise `DataError` with every missing or re-typed column of a table, and every one with infinite values."""
+        self.bundle.check(table)
+
     def many(self, table: Any, *, threads: int = 2) -> npt.NDArray[np.float32]:
         """Return the answers for a table (or a mapping of columns), float32 (rows,), the same bits as `one` gives.
 
