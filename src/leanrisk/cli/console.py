@@ -35,6 +35,11 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
 
 
+def many(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 snapshot" and "1,200 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def stdout() -> Console:
     """Return a console for results; where nobody watches, lines are wide enough for a table to stay whole."""
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout, table
+from leanrisk.cli.console import AsJson, RichProgress, many, print_json, stdout, table
 
 if TYPE_CHECKING:
     from leanrisk.records.journal import Row
@@ -213,7 +213,9 @@ def verify(
             typer.echo(f"Stored and not registered: {name}.")
         for fault in found.faults:
             typer.echo(f"Fault: {fault}")
-        typer.echo(f"{found.rows:,} rows, {found.snapshots:,} snapshots, {found.files:,} files hashed.")
+        typer.echo(
+            f"{many(found.rows, 'row')}, {many(found.snapshots, 'snapshot')}, {many(found.files, 'file')} hashed."
+        )
         typer.echo(f"Keep this elsewhere: {found.head[0]}:{found.head[1]}")
     if found.faults:
         raise typer.Exit(2)
@@ -240,7 +242,7 @@ def prune(
     for version in found.versions:
         typer.echo(f"Version {version.number}: snapshot {version.snapshot}.")
     verb = "freed" if found.done else "would be freed; repeat with --apply"
-    typer.echo(f"{len(found.versions)} snapshots, {found.bytes:,} bytes {verb}.")
+    typer.echo(f"{many(len(found.versions), 'snapshot')}, {many(found.bytes, 'byte')} {verb}.")
 
 
 @app.command()
@@ -275,7 +277,8 @@ def backup(
     if as_json:
         print_json(vars(made))
     else:
-        typer.echo(f"{made.rows:,} rows, {made.snapshots:,} snapshots, {made.bytes:,} bytes in '{folder}'.")
+        size = many(made.bytes, "byte")
+        typer.echo(f"{many(made.rows, 'row')}, {many(made.snapshots, 'snapshot')}, {size} in '{folder}'.")
         typer.echo(f"Keep this elsewhere: {made.rows}:{made.head}")
 
 
@@ -295,7 +298,8 @@ def restore(
     if as_json:
         print_json(vars(made))
     else:
-        typer.echo(f"{made.rows:,} rows and {made.snapshots:,} snapshots restored; check them with `registry verify`.")
+        told = f"{many(made.rows, 'row')} and {many(made.snapshots, 'snapshot')}"
+        typer.echo(f"{told} restored; check them with `registry verify`.")
 
 
 @contextlib.contextmanager

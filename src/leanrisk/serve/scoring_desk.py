@@ -150,7 +150,8 @@ class ScoringDesk:
             )
             faults += found if len(records) == 1 else [{"row": place, **fault} for fault in found]
         if faults:
-            raise Refusal(422, "faulty-record", f"{len(faults)} faults were found; nothing was scored.", faults=faults)
+            found_so_many = "1 fault was" if len(faults) == 1 else f"{len(faults)} faults were"
+            raise Refusal(422, "faulty-record", f"{found_so_many} found; nothing was scored.", faults=faults)
         return scored
 
 

@@ -7,12 +7,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from leanrisk.core.errors import ConfigError, DataError, Fault, ModelError
+
+if TYPE_CHECKING:
+    # A host that scores no texts does without the library; every bundle's module comes through here.
+    from tokenizers import Tokenizer
 
 PAD, UNKNOWN = 0, 1
 _SPECIAL = ["[PAD]", "[UNK]"]
@@ -75,6 +79,8 @@ class TextTokenizer:
         """
         if vocabulary < 100:
             raise ConfigError(f"A vocabulary needs 100 pieces or more: {vocabulary} were asked for. Raise it.")
+        from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
         inner = Tokenizer(models.BPE(unk_token=_SPECIAL[UNKNOWN], fuse_unk=True))
         inner.normalizer = normalizers.Sequence(
             [normalizers.NFKC(), normalizers.BertNormalizer(), normalizers.Replace(Regex(_NUMBER), "0")]
@@ -101,6 +107,8 @@ class TextTokenizer:
         tokenizer = cls(settings, longest)
         try:
             pieces = tokenizer._inner.get_vocab()
+        except ModelError:
+            raise
         except Exception as error:
             # The library raises a plain Exception for whatever is wrong with its file.
             raise ModelError(f"A tokenizer must be whole: this one is not ({error}). Restore it.") from error
@@ -150,6 +158,13 @@ class TextTokenizer:
 
     @cached_property
     def _inner(self) -> Tokenizer:
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError as error:
+            raise ModelError(
+                "Texts are read by the package 'tokenizers', which is not installed. Install it: pip install "
+                "'leanrisk[text]'."
+            ) from error
         return Tokenizer.from_str(self.settings)
 
     def __getstate__(self) -> dict[str, object]:
