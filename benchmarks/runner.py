@@ -77,7 +77,7 @@ def run_named(name: str, *, preset: str, progress: Progress, results: Path = RES
     outcome = run(preset, progress)
     result = {
         "name": name,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": _machine(),
         "preset": preset,
         "figures": {"seconds": round(time.perf_counter() - began, 3), **outcome.figures},
@@ -87,7 +87,8 @@ def run_named(name: str, *, preset: str, progress: Progress, results: Path = RES
     return result
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit that runs, marked where files have changed since; "unknown" outside a repository."""
     described = _git("describe", "--always", "--abbrev=12", "--exclude=*", "--dirty")
     return described or "unknown"
 

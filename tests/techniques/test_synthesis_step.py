@@ -195,7 +195,9 @@ def test_bads_that_stand_above_all_goods_are_caught_at_every_budget():
 
 def test_made_rows_are_rows_of_the_table(train):
     arm = Arm(Method.VAE, 0.05, generator=technique("synthesize", QUICK).generator)  # type: ignore[attr-defined]
-    rows, weights = arm.mixed(train, arm.made(train, arm.course(train), arm.count(train)))
+    made = arm.made(train, arm.course(train), arm.count(train))
+    assert isinstance(made, tuple)
+    rows, weights = arm.mixed(train, made)
     assert rows.rows == weights.size == train.rows + 2 * arm.count(train)
     assert rows.frame.schema == train.frame.schema
     assert rows.labels.sum() == 20 + arm.count(train)

@@ -15,8 +15,9 @@ from leanrisk.data.thinning import thinned
 from leanrisk.models.calibration import fit_line
 from leanrisk.models.folds import Fold, make_folds
 from leanrisk.models.synthesis.course import Course
+from leanrisk.models.synthesis.crossing import Crossing
 from leanrisk.techniques.base import WeightedFit
-from leanrisk.techniques.synthesize.arm import Arm, Method, check_bads
+from leanrisk.techniques.synthesize.arm import Arm, Made, Method, check_bads
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,7 +76,7 @@ class Search:
         self.rows = thinned(rows, most, purpose="synthesize", seed=seed)
         self.fit, self.progress, self._count, self._seed = fit, progress, folds, seed
         self.folds = make_folds(self.rows.labels, folds, seed=seed, stratified=True)
-        self._courses: dict[Method, Course | None] = {}
+        self._courses: dict[Method, Course | Crossing | None] = {}
 
     def on(self, rows: Dataset) -> Search:
         """Return the same search over fewer of the bads, in two folds; generators know the goods already."""
@@ -95,18 +96,18 @@ class Search:
 
     def _fold(self, fold: Fold, arms: Sequence[Arm], advance: Any) -> Mapping[Arm, Floats]:
         rest, held = self.rows.take(fold.rest), self.rows.take(fold.held).frame
-        made: dict[Method, tuple[Dataset, ...]] = {}
+        made: dict[Method, Made] = {}
         scores = {}
         for arm in arms:
             if arm.method.draws and arm.method not in made:
                 most = max(each.count(rest) for each in arms if each.method is arm.method)
                 made[arm.method] = arm.made(rest, self._course(arm), most)
-            model = self.fit(*arm.mixed(rest, made.get(arm.method)))
+            model = arm.taught(rest, made.get(arm.method), self.fit)
             scores[arm] = _log_odds(model.predict(held))
             advance(1)
         return scores
 
-    def _course(self, arm: Arm) -> Course | None:
+    def _course(self, arm: Arm) -> Course | Crossing | None:
         if arm.method not in self._courses:
             self._courses[arm.method] = arm.course(self.rows, self.progress)
         return self._courses[arm.method]
@@ -114,7 +115,7 @@ class Search:
     def final(self, arm: Arm, rows: Dataset) -> Any:
         """Return the arm's model of all `rows`; a generator starts from what the goods have taught already."""
         made = arm.made(rows, self._course(arm), arm.count(rows)) if arm.method.draws else None
-        return arm.calibrated(self.fit(*arm.mixed(rows, made)))
+        return arm.calibrated(arm.taught(rows, made, self.fit))
 
     def _judged(self, arm: Arm, margins: Floats) -> Tried:
         line = fit_line(self.rows.labels, margins)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
+from leanrisk.core.progress import Progress
 from leanrisk.models.synthesis.settings import GeneratorConfig
-from leanrisk.techniques.base import Bench, Candidate
+from leanrisk.techniques.base import Bench, Candidate, WeightedFit
 from leanrisk.techniques.synthesize.arm import Arm, Method, plain_arm
 from leanrisk.techniques.synthesize.labels import label_curve
 from leanrisk.techniques.synthesize.search import Search, Tried, best
@@ -17,16 +20,28 @@ from leanrisk.techniques.synthesize.search import Search, Tried, best
 class Synthesize:
     """Tries ways to help a model that sees few bads, and takes the best; nothing at all is one of them.
 
-    `methods`: class weights, SMOTE-NC, and generators (gan, vae), the latter at each of the `ratios` (made bads as a
-    share of all rows). Real bads weigh `weights` beside made ones; 0 is as much as the goods together. `segment`:
-    columns that generators draw by, the decision time among them where it is named. The choice is made out of fold,
-    over `folds` of at most `rows` training rows, by mean recall at small alert budgets; an arm must be better than
-    nothing by more than `proof` standard errors: of several arms on few bads one looks good by luck. What is chosen is
+    `methods`: class weights, SMOTE-NC, and generators (gan, vae), the latter at each of the `ratios` (made bads as
+    a share of all rows); bags are means of `members` models, tilts are bags with made rows that have each of the
+    shares `tilts` of all weight. Real bads weigh `weights` beside made ones; 0 is as much as the goods together.
+    `against`: what they weigh in the model that others have to beat, 1 as much as a good. `segment`: columns that
+    generators draw by, the decision time among them where it is named. The choice is made out of fold, over `folds`
+    of at most `rows` training rows, by mean recall at small alert budgets; an arm must be better than the one to
+    beat by more than `proof` standard errors: of several arms on few bads one looks good by luck. What is chosen is
     recalibrated, always. `label_curve`: whether it is worked out how many labels the made rows replace.
     """
 
-    methods: tuple[Method, ...] = (Method.WEIGHTS, Method.SMOTE, Method.GAN, Method.VAE)
+    methods: tuple[Method, ...] = (
+        Method.WEIGHTS,
+        Method.BAGS,
+        Method.SMOTE,
+        Method.TILT,
+        Method.GAN,
+        Method.VAE,
+    )
+    against: float = 1.0
     ratios: tuple[float, ...] = (0.05,)
+    tilts: tuple[float, ...] = (1 / 3, 0.75)
+    members: int = 5
     weights: tuple[float, ...] = (30.0,)
     segment: tuple[str, ...] = ()
     folds: int = 3
@@ -39,8 +54,13 @@ class Synthesize:
     def __post_init__(self) -> None:
         if not self.ratios or not all(0 < ratio < 1 for ratio in self.ratios):
             raise ConfigError(f"synthesize.ratios must lie in (0, 1): they are {list(self.ratios)}. Write [0.05], say.")
-        if not self.weights or not all(weight >= 0 for weight in self.weights):
-            raise ConfigError(f"synthesize.weights must be 0 or more: they are {list(self.weights)}. Correct them.")
+        if not self.tilts or not all(0 < share < 1 for share in self.tilts) or self.members < 1:
+            raise ConfigError("synthesize.tilts must lie in (0, 1), and members be 1 or more. Correct them.")
+        if not self.weights or not all(weight >= 0 for weight in (*self.weights, self.against)):
+            raise ConfigError(
+                f"synthesize.weights and against must be 0 or more: they are {list(self.weights)} and {self.against}. "
+                "Correct them."
+            )
         if self.folds < 2 or self.rows < 500 or self.proof < 0:
             raise ConfigError("synthesize.folds must be at least 2, rows at least 500 and proof 0 or more. Raise them.")
 
@@ -59,12 +79,9 @@ class Synthesize:
         lost = [name for name in self.segment if name not in rows.frame.columns]
         if lost:
             raise ConfigError(f"synthesize.segment must name columns: '{lost[0]}' is none here. Correct it.")
-        search = Search(
-            rows, bench.weighted, folds=self.folds, most=self.rows, seed=bench.seed, progress=bench.progress
-        )
-        found = search.tried(self.arms(bench.seed))
-        chosen = best(found, proof=self.proof)
-        helped = chosen.arm.method is not Method.NOTHING
+        search, found = self.tried(rows, bench.weighted, seed=bench.seed, progress=bench.progress)
+        chosen = self.chosen(found)
+        helped = chosen is not found[0]
         details = {
             "bads": int((rows.labels == 1).sum()),
             "rows": search.rows.rows,
@@ -83,27 +100,42 @@ class Synthesize:
             enrichment=chosen.arm if helped else candidate.enrichment,
         )
 
+    def tried(
+        self, rows: Dataset, fit: WeightedFit, *, seed: int, progress: Progress
+    ) -> tuple[Search, Sequence[Tried]]:
+        """Return the search over these rows and what each arm does out of fold."""
+        search = Search(rows, fit, folds=self.folds, most=self.rows, seed=seed, progress=progress)
+        return search, search.tried(self.arms(seed))
+
+    def chosen(self, found: Sequence[Tried]) -> Tried:
+        """Return the arm that is taken: the first of them where none is shown to be better."""
+        return best(found, proof=self.proof)
+
     def arms(self, seed: int) -> list[Arm]:
-        """Return every arm, nothing first."""
+        """Return every arm, first the one that the others have to beat."""
         blank = Arm(Method.NOTHING, seed=seed, conditions=self.segment, generator=self.generator)
         weights = [math.inf if weight == 0 else weight for weight in self.weights]
-        arms = [blank]
+        heavy = self.against or math.inf
+        arms = [blank if heavy == 1 else replace(blank, method=Method.WEIGHTS, weight=heavy)]
         for method in self.methods:
             if method is Method.WEIGHTS:
                 heavier = dict.fromkeys([*(weight for weight in weights if weight != 1), math.inf])
                 arms += [replace(blank, method=method, weight=weight) for weight in heavier]
+            elif method.averages:
+                shares = self.tilts if method is Method.TILT else (0.0,)
+                arms += [replace(blank, method=method, ratio=share, members=self.members) for share in shares]
             elif method is not Method.NOTHING:
                 arms += [
                     replace(blank, method=method, ratio=ratio, weight=weight)
                     for ratio in self.ratios
                     for weight in weights
                 ]
-        return arms
+        return list(dict.fromkeys(arms))
 
     def _labels(self, search: Search, plain: Tried, chosen: Tried, seed: int) -> dict[str, object]:
         return label_curve(search, plain.arm, chosen.arm, (plain.recall, chosen.recall), seed=seed)
 
-    def _nothing_helps(self, found: list[Tried]) -> str:
+    def _nothing_helps(self, found: Sequence[Tried]) -> str:
         nearest = max(found[1:], key=lambda each: each.recall, default=found[0])
         return (
             f"No way to help the bads was better than none by {self.proof:g} standard errors: the nearest, "
