@@ -6,7 +6,7 @@ import json
 import pytest
 from rich.console import Console
 
-from leanrisk.cli.console import RichProgress, print_json, stdout, table
+from leanrisk.cli.console import RichProgress, many, print_json, stdout, table
 
 
 def console(*, terminal):
@@ -84,3 +84,7 @@ def test_json_is_all_that_is_printed_and_nan_is_refused(capsys):
     assert json.loads(capsys.readouterr().out) == {"银行": [1.5, None]}
     with pytest.raises(ValueError, match="not JSON compliant"):
         print_json({"value": float("nan")})
+
+
+def test_one_is_no_plural():
+    assert [many(number, "row") for number in (0, 1, 2, 1_200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]

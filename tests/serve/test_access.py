@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import ssl
 import subprocess
@@ -48,6 +49,7 @@ def running(place, keys):
         ("GET", "/openapi.json", set(Role)),
         ("GET", "/metrics", {"viewer", "operator", "approver"}),
         ("POST", "/admin/reload", {"operator"}),
+        ("POST", "/admin/promote", {"operator"}),
         ("GET", "/admin/pending", {"viewer", "operator", "approver"}),
         ("POST", "/admin/approve", {"approver"}),
     ],
@@ -104,7 +106,7 @@ def test_the_file_holds_no_key(tmp_path, capsys):
     assert main(words) == 0
     key = capsys.readouterr().out.strip()
     assert key.rpartition("_")[2] not in file.read_text()
-    assert file.stat().st_mode & 0o077 == 0
+    assert file.stat().st_mode & 0o777 == 0o600
     caller = KeyFile.read(file).caller(key)
     assert caller is not None
     assert (caller.name, sorted(caller.roles)) == ("desk", ["scorer", "viewer"])
@@ -113,6 +115,16 @@ def test_the_file_holds_no_key(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == "desk: scorer, viewer"
     assert main(["serve", "keys", "remove", "desk", "--file", str(file)]) == 0
     assert len(KeyFile.read(file)) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_keys_stays_its_owner_s_whoever_adds_one(tmp_path):
+    file = KeyFile(tmp_path / "keys.json")
+    file.add("desk", [Role.SCORER])
+    os.chown(file.path, 12_345, 12_345)
+    file.add("other", [Role.SCORER])
+    about = file.path.stat()
+    assert (about.st_uid, about.st_gid, about.st_mode & 0o777) == (12_345, 12_345, 0o600)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "keys": {}}', '{"format": 1, "keys": {"a": {}}}'])

@@ -24,10 +24,11 @@ _RUST_CODE = re.compile(r"\(os error (\d+)\)")
 
 
 @contextlib.contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, *, mode: int = 0o644) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit it is flushed to disk and renamed over `path`.
 
-    Whatever stood at `path` survives any failure, a full disk included.
+    Until then its owner alone may read it; `mode` says who may afterwards. Whatever stood at `path` survives any
+    failure, a full disk included.
     Raises `OutputError` where the folder or the disk refuses the write.
     """
     target = Path(path)
@@ -41,7 +42,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         yield part
         flushed(part)
-        part.chmod(0o644)
+        part.chmod(mode)
         os.replace(part, target)
         flushed(target.parent)
     except Exception as error:

@@ -55,6 +55,7 @@ def routes_of(service: Service) -> tuple[Route, ...]:
         Route("GET", "/metrics", about.metrics, _LOOKS),
         Route("GET", "/openapi.json", about.openapi, _ANY),
         Route("POST", "/admin/reload", about.reload, _ORDERS),
+        Route("POST", "/admin/promote", approvals.ask, _ORDERS),
         Route("GET", "/admin/pending", approvals.pending, _LOOKS),
         Route("POST", "/admin/approve", approvals.approve, _APPROVES),
     )

@@ -1,4 +1,4 @@
-"""The second pair of eyes over HTTP: what waits for it, and its approval under the name of its key."""
+"""Four eyes over HTTP: a promotion is asked for, seen and approved, each under the name of a key."""
 
 from __future__ import annotations
 
@@ -24,10 +24,31 @@ _SHOWN = ("seq", "moment", "who", "action", "alias", "before", "after", "why")
 
 
 class Approvals:
-    """Shows and carries out the promotion that waits in the registry which the service follows."""
+    """Takes, shows and carries out the promotion that waits in the registry which the service follows.
+
+    Over HTTP nobody promotes alone: without four eyes a promotion is a matter of the registry's own commands.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
+
+    async def ask(self, call: Call) -> Answer:
+        """Ask for a promotion to champion, under the name of the caller's key; 409 where rules forbid it."""
+        account, body = await self._told(call)
+        version, why, force = _read_request(body)
+
+        def asked(registry: Moves) -> dict[str, Any]:
+            if not registry.config.four_eyes:
+                raise RegistryError(
+                    "Over HTTP a promotion is asked for, and another one approves it: this registry has no four_eyes. "
+                    "Set four_eyes = true in its registry.toml, or use `leanrisk registry promote`."
+                )
+            found, row = registry.promote(version, who=account, why=why, force=force)
+            return {"version": found.number, "snapshot": found.snapshot, "row": row.seq}
+
+        told = await asyncio.to_thread(self._asked, asked)
+        self._service.lines.info("asked", request_id=call.request, caller=call.caller.name, **told)
+        return _answer(told)
 
     async def pending(self, call: Call) -> Answer:
         """Return the row that waits for an approval, or null."""
@@ -35,12 +56,8 @@ class Approvals:
 
     async def approve(self, call: Call) -> Answer:
         """Carry out the promotion whose row the caller names, under the name of its key; 409 where rules forbid it."""
-        if call.caller is ANYBODY:
-            raise Refusal(409, "no-keys", "An approval bears the name of its key. Give the service a file of keys.")
-        check_json(call.headers)
-        body = parsed(await whole_body(call.receive, call.headers, self._service.config.limits.body_bytes))
-        request, why = _read(body)
-        account = Account(call.caller.name, "key")
+        account, body = await self._told(call)
+        request, why = _read_approval(body)
 
         def approved(registry: Moves) -> dict[str, Any]:
             version, row = registry.approve(who=account, why=why, request=request)
@@ -51,6 +68,13 @@ class Approvals:
         if self._service.follower is not None:
             await self._service.follower.look(insist=True)
         return _answer(told)
+
+    async def _told(self, call: Call) -> tuple[Account, Any]:
+        if call.caller is ANYBODY:
+            raise Refusal(409, "no-keys", "Four eyes are names of keys. Give the service a file of keys.")
+        check_json(call.headers)
+        body = parsed(await whole_body(call.receive, call.headers, self._service.config.limits.body_bytes))
+        return Account(call.caller.name, "key"), body
 
     def _asked(self, work: Callable[[Moves], T]) -> T:
         """Return what `work` makes of the registry; raises `Refusal` where there is none, or it refuses."""
@@ -64,7 +88,7 @@ class Approvals:
             finally:
                 registry.close()
         except (RegistryError, BundleError, ConfigError, OvertakenError) as error:
-            raise Refusal(409, "not-approved", str(error)) from error
+            raise Refusal(409, "not-moved", str(error)) from error
         except RecordsError as error:
             raise Refusal(503, "registry-away", str(error), headers={"retry-after": "1"}) from error
 
@@ -74,7 +98,16 @@ def _waiting(registry: Moves) -> dict[str, Any] | None:
     return None if waiting is None else {name: asdict(waiting.request)[name] for name in _SHOWN}
 
 
-def _read(body: Any) -> tuple[int, str]:
+def _read_request(body: Any) -> tuple[str, str, bool]:
+    known = isinstance(body, dict) and body.keys() <= {"version", "why", "force"}
+    version, why, force = (body.get("version"), body.get("why"), body.get("force", False)) if known else (None, "", 0)
+    if type(version) not in (int, str) or type(why) is not str or not why.strip() or type(force) is not bool:
+        reason = 'A promotion names its version and a reason: {"version": 7, "why": "...", "force": false}.'
+        raise Refusal(422, "bad-promotion", reason)
+    return str(version), why, force
+
+
+def _read_approval(body: Any) -> tuple[int, str]:
     known = isinstance(body, dict) and body.keys() <= {"request", "why"}
     request, why = (body.get("request"), body.get("why", "")) if known else (None, "")
     if type(request) is not int or request < 1 or type(why) is not str:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from leanrisk.core.errors import ConfigError
-from leanrisk.core.files import write_json
+from leanrisk.core.files import replacing
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -132,8 +132,12 @@ class KeyFile:
             }
             for public, entry in kept.items()
         }
-        write_json(self.path, {"format": FORMAT, "keys": plain})
-        self.path.chmod(0o600)
+        with replacing(self.path, mode=0o600) as part:
+            part.write_text(json.dumps({"format": FORMAT, "keys": plain}, indent=2) + "\n", encoding="utf-8")
+            if self.path.exists():
+                # Whoever administers keys need not be who serves: the file stays the service's.
+                about = self.path.stat()
+                os.chown(part, about.st_uid, about.st_gid)
         self._kept = dict(kept)
 
 

@@ -90,7 +90,17 @@ def _schemas(config: ServeConfig) -> dict[str, Any]:
             "properties": {"request": {"type": "integer", "minimum": 1}, "why": _TEXT},
             "additionalProperties": False,
         },
-        "Approved": {
+        "Promotion": {
+            "type": "object",
+            "required": ["version", "why"],
+            "properties": {
+                "version": {"type": ["integer", "string"]},
+                "why": {"type": "string", "minLength": 1},
+                "force": {"type": "boolean"},
+            },
+            "additionalProperties": False,
+        },
+        "Moved": {
             "type": "object",
             "required": ["version", "snapshot", "row"],
             "properties": {"version": _WHOLE, "snapshot": _TEXT, "row": _WHOLE},
@@ -208,12 +218,20 @@ def _administration() -> dict[str, Any]:
             "post": {"operationId": "reload", "responses": _responses({"type": "object"}, 409)},
         },
         "/admin/pending": _get("pending", {"type": "object"}, 409, 503),
+        "/admin/promote": {
+            "post": {
+                "operationId": "promote",
+                "summary": "Ask for a promotion, which somebody else approves.",
+                "requestBody": _body(_ref("Promotion")),
+                "responses": _responses(_ref("Moved"), 400, 409, 413, 415, 422, 503),
+            },
+        },
         "/admin/approve": {
             "post": {
                 "operationId": "approve",
                 "summary": "Carry out the promotion that waits for a second name, under that of the key.",
                 "requestBody": _body(_ref("Approval")),
-                "responses": _responses(_ref("Approved"), 400, 409, 413, 415, 422, 503),
+                "responses": _responses(_ref("Moved"), 400, 409, 413, 415, 422, 503),
             },
         },
     }
