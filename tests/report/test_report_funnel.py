@@ -1,10 +1,11 @@
 """The features section: every feature is told with its stage, and the curve marks the chosen set."""
 
 import copy
+import re
 
 import pytest
 
-from leanrisk.report import funnel
+from leanrisk.report import funnel, selection_curves
 from leanrisk.report.facts import Facts
 from leanrisk.report.page import render
 from leanrisk.report.words import Words, languages
@@ -57,10 +58,36 @@ def test_every_feature_is_listed_with_its_reason(run):
 
 
 def test_the_curve_marks_the_chosen_set(run):
-    drawn = funnel.curve(facts_of(run), EN).svg
+    drawn = selection_curves.by_features(facts_of(run), EN).svg
     assert drawn is not None
     assert drawn.count("<circle") == 2
     assert drawn.count("<rect") == 1
+
+
+def test_ks_is_drawn_against_money_and_against_waiting_time_where_the_schema_prices_features(run):
+    details = run["steps"][0]["details"]
+    details["curve"] = [
+        point(3, 0.40, money=4.0, latency_ms=0.0),
+        point(2, 0.41, money=4.0, latency_ms=0.0),
+        point(2, 0.38, money=1.0, latency_ms=0.0, dropped="bureau"),
+        point(1, 0.39, money=2.0, latency_ms=0.0, chosen=True),
+    ]
+    money, wait = selection_curves.by_price(facts_of(run), EN)
+    assert wait.svg is None, "nothing waits: a line at 0 would tell nothing"
+    assert money.svg is not None
+    (right, same, cheap), (corner,) = places(money.svg), squares(money.svg)
+    assert cheap < corner + 5 < right, "a dearer set stands further to the right"
+    assert same == right, "two sets of one price stand above one another"
+    line = re.findall(r'<polyline points="([^"]+)"', money.svg)
+    assert [len(points.split()) for points in line] == [3], "it joins the rounds, not the set without the look-up"
+
+
+def places(drawn):
+    return [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', drawn)]
+
+
+def squares(drawn):
+    return [float(x) for x in re.findall(r'<rect x="([\d.]+)"', drawn)]
 
 
 @pytest.mark.parametrize("language", languages())
@@ -73,6 +100,13 @@ def test_the_page_holds_the_section_with_and_without_a_selection(run, language):
     plain = render(facts_of(sample_run.result()), evidence, words)
     assert words("funnel.absent") in plain
     assert "figure-selection" not in plain
+    assert "figure-selection_money" in page
+    assert "figure-selection_wait" in page
+    for entry in run["steps"][0]["details"]["curve"]:
+        entry |= {"money": 0.0, "latency_ms": 0.0}
+    unpriced = render(facts_of(run), evidence, words)
+    assert words("funnel.unpriced") in unpriced
+    assert "figure-selection_money" not in unpriced
 
 
 def test_a_fate_tells_its_shape_and_its_wait(run):

@@ -1,21 +1,15 @@
-"""What became of every feature on offer, and how ranking fell as features went."""
+"""What became of every feature on offer, counted by stage and one by one."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from markupsafe import Markup
-
 from leanrisk.report.facts import Facts
-from leanrisk.report.figure import Figure
 from leanrisk.report.numbers import counted, fixed, percent
-from leanrisk.report.svg import Panel, drawing, element
 from leanrisk.report.table import Entry, Table, titles
 from leanrisk.report.words import Words
 
-HEIGHT = 310.0
 STAYS = ("fixed", "kept")
-_ROOM = 0.08
 
 
 def selection(run: Facts) -> Facts | None:
@@ -54,52 +48,6 @@ def fates(run: Facts, words: Words) -> Table | None:
     )
     rows = tuple(_row(fate, words) for fate in listed)
     return Table(titles(words, "feature", "stage", "shap", "kept_share", "iv", "psi_month", "price"), rows, 2)
-
-
-def curve(run: Facts, words: Words) -> Figure:
-    """Return KS out of fold over the number of features, with the chosen set marked; empty without a selection."""
-    found = selection(run)
-    points = [] if found is None else [point for point in found.items("curve") if point.number("ks") is not None]
-    if len(points) < 2:
-        return Figure("selection", None)
-    sizes = [point.number("features") or 0.0 for point in points]
-    heights = [point.number("ks") or 0.0 for point in points]
-    low, high = min(heights), max(heights)
-    room = max((high - low) * _ROOM, 0.005)
-    panel = Panel.of((0.0, max(sizes) * 1.02), (low - room, high + room), height=HEIGHT)
-    parts = panel.axes(
-        x_title=words("axis.features"),
-        y_title=words("axis.ks_folds"),
-        x_ticks=panel.x.whole(),
-        y_ticks=panel.y.labelled(),
-    )
-    line = sorted(
-        (size, ks) for size, ks, point in zip(sizes, heights, points, strict=True) if not point.text("dropped")
-    )
-    parts.append(panel.curve([size for size, _ in line], [ks for _, ks in line], "incumbent"))
-    parts += [_dot(panel, point, words) for point in points]
-    legend = (
-        ("dot lean", words("legend.proven")),
-        ("ring muted", words("legend.unproven")),
-        ("square lean", words("legend.chosen")),
-    )
-    return Figure("selection", drawing(parts, height=HEIGHT, title=words("figure.selection.title")), legend)
-
-
-def _dot(panel: Panel, point: Facts, words: Words) -> Markup:
-    x, y = panel.x(point.number("features") or 0.0), panel.y(point.number("ks") or 0.0)
-    said = words(
-        "funnel.point",
-        features=counted(point.number("features")),
-        ks=fixed(point.number("ks") or 0.0),
-        money=fixed(point.number("money") or 0.0, 2),
-        wait=fixed(point.number("latency_ms") or 0.0, 0),
-    )
-    hint = element("title", said)
-    if point.at("chosen"):
-        return element("rect", hint, x=x - 5, y=y - 5, width=10, height=10, class_="fill lean")
-    kind = "fill lean" if point.at("proven") else "hollow muted"
-    return element("circle", hint, cx=x, cy=y, r=3.5, class_=kind)
 
 
 def _row(fate: Facts, words: Words) -> tuple[Entry, ...]:

@@ -16,7 +16,18 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from leanrisk.core.files import write_text
-from leanrisk.report import bars, curves, fidelity, funnel, learning, market, provenance, reading, tables
+from leanrisk.report import (
+    bars,
+    curves,
+    fidelity,
+    funnel,
+    learning,
+    market,
+    provenance,
+    reading,
+    selection_curves,
+    tables,
+)
 from leanrisk.report.comparison import comparison
 from leanrisk.report.facts import Facts
 from leanrisk.report.figure import SIDES, Figure
@@ -121,7 +132,8 @@ def _figures(run: Facts, evidence: Facts, words: Words) -> dict[str, Figure]:
         bars.gates(run, words),
         *(bars.waterfall(run, words, measure) for measure in bars.MEASURES),
         bars.waterfall_quality(run, words),
-        funnel.curve(run, words),
+        selection_curves.by_features(run, words),
+        *selection_curves.by_price(run, words),
         learning.frontier(run, words),
         learning.drift(run, words),
         curves.roc(run, evidence, words),
