@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.runner import Bar, Outcome
 from benchmarks.selected.books import NAMES, Book, book
+from benchmarks.selected.half import rulings
 from benchmarks.selected.rfecv import Eliminated, best, parsimonious, shap_rfecv
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.metrics import auc, ks
@@ -124,6 +125,7 @@ def _measured(made: Book, effort: _Effort, progress: Progress) -> tuple[Values, 
         "rfecv_rounds": len(rounds),
         "times_faster": round(theirs[0] / ours[0], 2),
         **_baskets(train, after.features),
+        **_halves(after, len(train.features)),
         **_quality(made, scores),
     }
     final = after.features if kept else train.features
@@ -213,14 +215,24 @@ def _baskets(train: Dataset, kept: Names) -> Values:
     }
 
 
+def _halves(after: Candidate, offered: int) -> Values:
+    """Return what was said of the sets with at most half of the features: how many, the largest and the smallest."""
+    found = rulings(after.details["select"]["curve"], most=int(_SHARE * offered), config=GateConfig())
+    figures: Values = {"half_sets": len(found), "half_sets_accepted": sum(each.kept for each in found)}
+    if found:
+        figures |= {"half_largest": str(found[0]), "half_smallest": str(found[-1])}
+    return figures
+
+
 def _latencies(made: Book, kept: Names, effort: _Effort) -> Values:
     """Return microseconds of a decision before and after, and of its two parts that read features.
 
     The served model is the default network with first weights, whose time is that of taught ones. Routes take turns,
-    and each figure is the median over the turns of the turn's median.
+    and each figure is the median over the turns of the turn's median. `one` is the same route with a single feature:
+    what a decision costs however many features there are (the call, the operators of the network's body).
     """
     timed: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {}
-    for when, names in (("before", made.train.features), ("after", kept)):
+    for when, names in (("before", made.train.features), ("after", kept), ("one", kept[:1])):
         rows = made.train.keeping(names)
         encoder = Encoder.fit(rows)
         graph = export_graph(RiskTransformer(preset_config("swift", encoder.fields)), encoder.fields, _RAMP)
@@ -234,12 +246,15 @@ def _latencies(made: Book, kept: Names, effort: _Effort) -> Values:
         for name, (call, asked) in timed.items():
             taken[name].append(_median_us(call, asked, effort.calls))
     found = {name: float(np.median(values)) for name, values in taken.items()}
+    features, reading = len(made.train.features), found["before_us"] - found["one_us"]
     share = min(1.0, (found["before_encode_us"] + found["before_model_us"]) / found["before_us"])
     return {
         **{f"latency_{name}": round(value, 2) for name, value in found.items()},
         "latency_encode_model_share": round(share, 4),
         "latency_fall": round(1 - found["after_us"] / found["before_us"], 4),
-        "latency_fall_in_proportion": round((1 - len(kept) / len(made.train.features)) * share, 4),
+        "latency_fall_in_proportion": round((1 - len(kept) / features) * share, 4),
+        "latency_reading_fall": round((found["before_us"] - found["after_us"]) / reading, 4),
+        "latency_reading_fall_in_proportion": round((features - len(kept)) / (features - 1), 4),
     }
 
 
@@ -283,9 +298,10 @@ def _bars(made: Book, figures: Values, models: dict[str, Any], *, kept: bool) ->
         ]
     else:
         share = left / offered
-        bars.append(
-            Bar(f"{where}: share of features left, or the gate refuses", share, _SHARE, not kept or share <= _SHARE)
-        )
+        # The gate has refused where it took none of the sets with at most half of the features that came before it.
+        refused = not kept or (int(figures["half_sets"]) > 0 and not figures["half_sets_accepted"])
+        what = f"{where}: share of features left, or the gate refuses"
+        bars.append(Bar(what, share, _SHARE, share <= _SHARE or refused))
     if kept:
         bars.append(
             Bar.at_least(

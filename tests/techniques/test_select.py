@@ -12,6 +12,7 @@ import pytest
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, LeanRiskError
 from leanrisk.core.schema import Column, Kind, Role, Schema
+from leanrisk.data.thinning import thinned
 from leanrisk.evaluate.gates import GateConfig, judge
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.calibration import Calibration
@@ -20,6 +21,7 @@ from leanrisk.models.incumbent import Reading
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.graph_model import GraphModel
+from leanrisk.techniques.select.criteria import Budget
 from leanrisk.techniques.select.funnel import STAGES
 from leanrisk.techniques.select.prices import Prices
 from leanrisk.techniques.select.sampling import row_weights
@@ -163,6 +165,7 @@ def rows_features():
         ({"keep": ("nothing",)}, "must name features: nothing"),
         ({"keep": schema().features}, "all 23 features are fixed"),
         ({"keep": ("bureau_0",), "budget": {"money": 1.0}}, "must fit the budget"),
+        ({"keep": ("bureau_0",), "whole_calls": True, "budget": {"features": 2}}, "bureau_0 cost 3 features"),
         ({"leak_auc": 0.01, "missing": 1e-9}, "must leave a feature"),
     ],
 )
@@ -214,6 +217,23 @@ def test_a_look_up_that_alone_exceeds_the_budget_goes_as_a_whole(rows, start):
     assert "'bureau' costs 2.00 and 80 ms" in found["bureau_1"]["reason"]
 
 
+def test_a_group_with_more_features_than_the_budget_goes_as_a_whole(rows, start):
+    settings = {**QUICK, "repeats": 0, "whole_calls": True, "budget": {"features": 2}, "keep": ("debt",)}
+    with pytest.raises(ConfigError, match="cheapest that is not inferior"):
+        technique("select", settings).apply(start, bench_of(rows))
+    prices = Prices.of(schema())
+    over = prices.over(schema().features, Budget(features=2).holds, whole=True)
+    assert sorted(over) == ["bureau_0", "bureau_1", "bureau_2"]
+    assert "2.00 and 80 ms for 3 features" in over["bureau_0"]
+    assert prices.over(schema().features, Budget(features=2).holds) == {}
+
+
+def test_each_feature_bears_its_share_of_a_look_up_and_the_last_one_all_of_it():
+    prices = Prices.of(schema())
+    assert prices.shared(["bureau_0", "debt", "bureau_2"]).tolist() == [[1.0, 40.0], [0.0, 0.0], [1.0, 40.0]]
+    assert prices.shared(["bureau_1"]).tolist() == [[2.0, 80.0]]
+
+
 def test_whole_calls_stay_or_go_as_one(rows, start):
     frame = rows.frame.with_columns(bureau_1=pl.col("debt"), debt=pl.lit(None, dtype=pl.Float32))
     bought = replace(rows, frame=frame)
@@ -258,11 +278,32 @@ def test_no_bads_or_one_are_too_few_for_weights_and_folds(rows, start, bads):
         technique("select", {**QUICK, "balance": True}).apply(start, replace(bench_of(rows), train=few))
 
 
-def test_a_hundred_thousand_levels_are_one_feature_among_others(rows, start):
-    frame = rows.frame.with_columns(region=pl.int_range(ROWS).cast(pl.String) + "-only")
-    found = fates(technique("select", {**QUICK, "repeats": 0}).apply(start, bench_of(replace(rows, frame=frame))))
+def test_a_hundred_thousand_levels_one_value_and_nothing_at_all_work_side_by_side():
+    """The bad columns of a large table go by name, and what ranks stays."""
+    rng = np.random.default_rng(5)
+    count = 100_000
+    income, bad = rng.normal(size=count), np.zeros(count)
+    bad[rng.random(count) < 1 / (1 + np.exp(3.0 + 1.5 * income))] = 1.0
+    frame = pl.DataFrame(
+        {
+            "income": income.astype(np.float32),
+            "noise_0": rng.normal(size=count).astype(np.float32),
+            "region": pl.int_range(count, eager=True).cast(pl.String) + "-only",
+            "same": np.ones(count, dtype=np.float32),
+            "empty": pl.Series([None] * count, dtype=pl.Float32),
+            "bad": bad.astype(np.float32),
+        }
+    )
+    whole = Dataset(frame, replace(schema(), columns=tuple(schema()[name] for name in frame.columns)))
+    bench = replace(bench_of(whole), refit=lambda rows: refit(thinned(rows, 3000, purpose="test", seed=1)))
+    start = Candidate(whole.features, refit(thinned(whole, 3000, purpose="test", seed=1)))
+    after = technique("select", {**QUICK, "repeats": 0, "rows": 3000, "least": 1}).apply(start, bench)
+    found = fates(after)
+    assert (found["same"]["stage"], found["empty"]["stage"]) == ("constant", "missing")
     assert found["region"]["distinct"] > 2000
     assert found["region"]["shap"] == 0.0
+    assert "income" in after.features
+    assert "region" not in after.features
 
 
 @dataclass(frozen=True, kw_only=True)

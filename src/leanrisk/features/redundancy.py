@@ -33,16 +33,19 @@ def rank_correlations(values: npt.NDArray[np.float32]) -> Floats:
     return np.asarray(found)
 
 
-def clusters(values: npt.NDArray[np.float32], *, at_least: float) -> npt.NDArray[np.int64]:
+def clusters(correlations: Floats, *, at_least: float) -> npt.NDArray[np.int64]:
     """Return the number of the cluster of each column, int64 (columns,), counted from 0 in column order.
+
+    `correlations` of each pair of columns, float64 (columns, columns), see `rank_correlations`.
 
     Two columns share a cluster only where every pair in it has an absolute rank correlation of `at_least` (complete
     linkage): a chain of neighbours does not make its two ends redundant.
     """
-    count = values.shape[1]
+    count = correlations.shape[0]
     if count < 2:
         return np.zeros(count, dtype=np.int64)
-    distance = 1.0 - np.abs(rank_correlations(values))
+    distance = 1.0 - np.abs(correlations)
+    np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(np.maximum(distance, 0.0), checks=False), method="complete")
     found = fcluster(tree, t=1.0 - at_least + 1e-12, criterion="distance")
     first = {number: place for place, number in reversed(list(enumerate(found)))}

@@ -38,7 +38,7 @@ class Forest:
     params: Mapping[str, Any]
     rounds: int = 300
     patience: int = 20
-    explained: int = 2000
+    explained: int = 250
     threads: int = 1
 
     @classmethod
@@ -57,7 +57,7 @@ class Attribution:
 
     `margins`: out-of-fold log-odds (regression: values), float64 (rows,), NaN for rows that no fold held out.
     `importance`: mean absolute TreeSHAP value of each column on held-out rows, log-odds, float64 (columns,); `error`:
-    its standard error over the folds. `trees`: mean number of trees.
+    its standard error over the folds, or over the rows where there is one fold. `trees`: mean number of trees.
     """
 
     margins: Floats
@@ -107,18 +107,21 @@ def attribution(
             threads=forest.threads,
             valid=data.subset(fold.held.tolist()).construct(),
             patience=forest.patience,
+            passing=True,
         )
         held = matrix[fold.held]
         margins[fold.held] = booster.predict(held, raw_score=True, num_threads=forest.threads)
-        found.append(_importance(booster, held[rng.permutation(fold.held.size)[: forest.explained]], forest.threads))
+        found.append(_strengths(booster, held[rng.permutation(fold.held.size)[: forest.explained]], forest.threads))
         trees.append(booster.num_trees())
-    each = np.array(found)
-    error = each.std(axis=0, ddof=1) / np.sqrt(len(found)) if len(found) > 1 else np.full(matrix.shape[1], np.nan)
+    each = np.array([strengths.mean(axis=0) for strengths in found])
+    spread = each if len(found) > 1 else found[0]
+    error = spread.std(axis=0, ddof=1) / np.sqrt(len(spread)) if len(spread) > 1 else np.full(each.shape[1], np.nan)
     return Attribution(margins, each.mean(axis=0), error, float(np.mean(trees)))
 
 
-def _importance(booster: lgb.Booster, rows: npt.NDArray[np.float32], threads: int) -> Floats:
+def _strengths(booster: lgb.Booster, rows: npt.NDArray[np.float32], threads: int) -> Floats:
+    """Return absolute TreeSHAP values, (rows, columns); without rows to explain one row of zeros."""
     if not rows.shape[0]:
-        return np.zeros(rows.shape[1])
+        return np.zeros((1, rows.shape[1]))
     parts = np.asarray(booster.predict(rows, pred_contrib=True, num_threads=threads))
-    return np.asarray(np.abs(parts[:, :-1]).mean(axis=0))
+    return np.asarray(np.abs(parts[:, :-1]))

@@ -135,8 +135,12 @@ def boosted(
     threads: int,
     valid: lgb.Dataset | None = None,
     patience: int = 0,
+    passing: bool = False,
 ) -> lgb.Booster:
-    """Return a booster of `rounds` trees, or fewer where `valid` stopped improving for `patience` rounds."""
+    """Return a booster of `rounds` trees, or fewer where `valid` stopped improving for `patience` rounds.
+
+    A `passing` one is asked at once and not kept: it holds on to its data and is not written out and read back.
+    """
     settings = {
         **fitting(params, data.num_data()),
         "objective": objective.value,
@@ -149,7 +153,14 @@ def boosted(
         "feature_pre_filter": False,
     }
     stop = [lgb.early_stopping(patience, verbose=False)] if valid is not None else []
-    return lgb.train(settings, data, rounds, valid_sets=None if valid is None else [valid], callbacks=list(stop))
+    return lgb.train(
+        settings,
+        data,
+        rounds,
+        valid_sets=None if valid is None else [valid],
+        callbacks=list(stop),
+        keep_training_booster=passing,
+    )
 
 
 def fitting(params: Params, rows: int) -> dict[str, Any]:

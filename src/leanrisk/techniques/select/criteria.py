@@ -52,7 +52,7 @@ class Criteria:
 
     keep: tuple[str, ...] = ()
     budget: Budget = Budget()
-    share: float = 0.2
+    share: float = 0.3
     least: int = 5
     folds: int = 4
     repeats: int = 8

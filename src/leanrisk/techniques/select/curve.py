@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +16,12 @@ from leanrisk.techniques.select.prices import Basket
 
 Floats = npt.NDArray[np.float64]
 
-_SPARE = 0.5
-"""Share of a margin that a set may use up here: the gate that follows judges on other rows, and chance adds to it."""
+_METRICS: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {"auc": auc, "ks": ks}
 
-_TRIES = 3
+_SPARE = 0.5
+"""Share of a margin that a set may use up out of fold, where the rows that judge it have also ranked its features."""
+
+_TRIES = 2
 """Sets in a row that must fail before smaller ones are left untried."""
 
 
@@ -64,6 +66,11 @@ class Point:
         """Whether every estimate uses up no more than half of its margin, and the newest rows do not refute it."""
         return self.steady and all(each.value >= _SPARE * each.margin for each in self.judged)
 
+    @property
+    def passing(self) -> bool:
+        """Whether every estimate lies within its margin, as a gate asks where the rows do not decide."""
+        return self.steady and all(each.value >= each.margin for each in self.judged)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the point as plain values."""
         return {
@@ -74,6 +81,7 @@ class Point:
             "auc": self.auc,
             "newest_ks": self.newest_ks,
             "dropped": self.dropped,
+            "steady": self.steady,
             "proven": self.proven,
             "differences": _told(self.judged),
             "valid_ks": self.valid_ks,
@@ -103,9 +111,17 @@ class Judge:
             auc(labels, margins[older]),
             ks(self.labels[self.newest], margins[self.newest]) if both else None,
             judged,
-            not both or not any(_lost(each) for each in self._judged(self.newest, margins)),
+            not both or not self._refuted(margins, judged),
             dropped,
         )
+
+    def _refuted(self, margins: Floats, judged: Sequence[Judged]) -> bool:
+        """Return whether the newest rows show the set to be inferior; an estimate within its margin spares the test."""
+        labels, before, after = self.labels[self.newest], self.whole[self.newest], margins[self.newest]
+        values = [(each.margin, _METRICS.get(each.name)) for each in judged]
+        if all(metric and metric(labels, after) - metric(labels, before) >= margin for margin, metric in values):
+            return False
+        return any(_lost(each) for each in self._judged(self.newest, margins))
 
     def _judged(self, rows: npt.NDArray[np.bool_], margins: Floats) -> tuple[Judged, ...]:
         scores = (_probability(each[rows]) for each in (self.whole, margins))
@@ -113,16 +129,16 @@ class Judge:
 
 
 def cheapest(points: Sequence[Point], affordable: Callable[[Basket], bool] = lambda basket: True) -> Point | None:
-    """Return the cheapest proven point of `points`, largest set first; where only the largest is, the cheapest within.
+    """Return the cheapest proven point of `points`, largest set first; where only the largest is, the cheapest passing.
 
     Of many sets some look good by luck. So a set counts only where the next larger one is not shown to be inferior, and
-    where the mean of its differences and of those of its two neighbours uses up no more than half of the margin either.
-    Only sets that are `affordable` are chosen. None without any.
+    where the mean of the differences of both lies within the margins, too. Only sets that are `affordable` are chosen.
+    None without any.
     """
     steady = [point for place, point in enumerate(points) if place == 0 or _supported(points, place)]
     proven = [point for point in steady[1:] if point.proven and affordable(point.basket)]
     chosen = [*proven, *steady[:1]] if proven else steady
-    fitting = [point for point in chosen if point.within and affordable(point.basket)]
+    fitting = [point for point in chosen if point.passing and affordable(point.basket)]
     return min(fitting, key=lambda point: point.basket.order, default=None)
 
 
@@ -132,10 +148,11 @@ def left_standing(points: Sequence[Point], affordable: Callable[[Basket], bool])
 
 
 def _supported(points: Sequence[Point], place: int) -> bool:
-    point, near = points[place], points[place - 1 : place + 2]
-    means = (np.mean([other.judged[number].value for other in near]) for number in range(len(point.judged)))
-    smooth = all(mean >= _SPARE * each.margin for mean, each in zip(means, point.judged, strict=True))
-    return point.within and points[place - 1].borne and smooth
+    # A smaller neighbour says nothing: that it has lost is what makes this set the last one.
+    larger, point = points[place - 1], points[place]
+    means = ((other.value + own.value) / 2 for other, own in zip(larger.judged, point.judged, strict=True))
+    smooth = all(mean >= own.margin for mean, own in zip(means, point.judged, strict=True))
+    return point.passing and larger.borne and smooth
 
 
 def hopeless(points: Sequence[Point]) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from leanrisk.core.schema import Column, Schema
 
@@ -53,19 +56,41 @@ class Prices:
                 waits[call] = max(waits.get(call, 0.0), column.latency_ms)
         return Basket(sum(money.values()), sum(waits.values()), len(names))
 
-    def over(self, names: Iterable[str], holds: Callable[[Basket], bool]) -> dict[str, str]:
-        """Return the features whose whole look-up alone costs more than `holds` allows, each with what it costs."""
-        found = {}
-        for call, held in self.calls(names).items():
+    def shared(self, names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return what each of `names` adds to their price, float64 (names, 2): money and milliseconds.
+
+        Each bears an equal share of its look-up with the others of `names` that the look-up brings: the fewer are left,
+        the dearer is each of them.
+        """
+        found = np.zeros((len(names), 2))
+        place = {name: number for number, name in enumerate(names)}
+        for held in self.calls(names).values():
             basket = self.basket(held)
-            if not holds(Basket(basket.money, basket.latency_ms, 1)):
-                found.update(dict.fromkeys(held, f"'{call}' costs {basket.money:.2f} and {basket.latency_ms:g} ms"))
+            found[[place[name] for name in held]] = basket.money / len(held), basket.latency_ms / len(held)
+        return found
+
+    def over(self, names: Iterable[str], holds: Callable[[Basket], bool], *, whole: bool = False) -> dict[str, str]:
+        """Return the features whose look-up alone costs more than `holds` allows, each with what it costs.
+
+        A look-up may be bought for one of its features, unless it stays or goes as a `whole`.
+        """
+        found = {}
+        for call, held in self._grouped(names).items():
+            basket = self.basket(held)
+            features = basket.features if whole else 1
+            if not holds(Basket(basket.money, basket.latency_ms, features)):
+                said = f"'{call}' costs {basket.money:.2f} and {basket.latency_ms:g} ms"
+                found.update(dict.fromkeys(held, f"{said} for {features} features" if whole else said))
         return found
 
     def calls(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return the features of each call that costs money or time, the dearest call first."""
+        grouped = self._grouped(names)
+        priced = {call: held for call, held in grouped.items() if self.basket(held).order[:2] > (0.0, 0.0)}
+        return dict(sorted(priced.items(), key=lambda entry: self.basket(entry[1]).order, reverse=True))
+
+    def _grouped(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         grouped: dict[str, list[str]] = {}
         for name in names:
             grouped.setdefault(self.look_up(name), []).append(name)
-        priced = {call: tuple(held) for call, held in grouped.items() if self.basket(held).order[:2] > (0.0, 0.0)}
-        return dict(sorted(priced.items(), key=lambda entry: self.basket(entry[1]).order, reverse=True))
+        return {call: tuple(held) for call, held in grouped.items()}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from leanrisk.core.metrics import ks
-from leanrisk.core.progress import Progress
-from leanrisk.techniques.base import Bench
+from leanrisk.techniques.base import Bench, Model
 from leanrisk.techniques.select.curve import Point
 
 Floats = npt.NDArray[np.float64]
@@ -26,23 +25,21 @@ class Referee:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self._whole: Floats | None = None
+        self._fitted: dict[tuple[str, ...], Model] = {}
 
-    def confirmed(self, points: Sequence[Point], names: Sequence[str], progress: Progress) -> list[Point]:
-        """Return the points with what validation says of each; `names` are those of all columns, by position."""
-        found: list[Point] = []
-        with progress.track("judging sets on validation", total=len(points)) as advance:
-            for point in points:
-                found.append(self._confirmed(point, [names[column] for column in point.round.columns]))
-                advance(1)
-        return found
-
-    def _confirmed(self, point: Point, names: Sequence[str]) -> Point:
+    def confirmed(self, point: Point, names: Sequence[str]) -> Point:
+        """Return the point with what validation says of it; `names` are those of all columns, by position."""
         assert self.bench.compare is not None
-        labels, scores = self.bench.valid.labels, self._scores(names)
+        labels = self.bench.valid.labels
+        scores = self.model(names[column] for column in point.round.columns).predict(self.bench.valid.frame)
         self._whole = scores if self._whole is None else self._whole
         judged = tuple(self.bench.compare(labels, self._whole, scores))
         return replace(point, valid=judged, valid_ks=ks(labels, scores))
 
-    def _scores(self, names: Sequence[str]) -> Floats:
+    def model(self, names: Iterable[str]) -> Model:
+        """Return the incumbent's kind of model on these features, fitted once however often it is asked for."""
         assert self.bench.refit is not None
-        return self.bench.refit(self.bench.train.keeping(names)).predict(self.bench.valid.frame)
+        kept = tuple(names)
+        if kept not in self._fitted:
+            self._fitted[kept] = self.bench.refit(self.bench.train.keeping(kept))
+        return self._fitted[kept]

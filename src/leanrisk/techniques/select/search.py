@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,16 +11,16 @@ import numpy as np
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError
 from leanrisk.core.inputs import Fields
-from leanrisk.core.progress import Silent
 from leanrisk.data.thinning import thinned
 from leanrisk.features.encoder import Encoder, EncoderConfig
-from leanrisk.features.redundancy import clusters
+from leanrisk.features.redundancy import clusters, rank_correlations
 from leanrisk.models.gbdt_attribution import Forest
 from leanrisk.techniques.base import Bench, Model
 from leanrisk.techniques.select.audit import portraits
+from leanrisk.techniques.select.choice import Choice
 from leanrisk.techniques.select.criteria import Criteria
-from leanrisk.techniques.select.curve import Judge, Point, cheapest, hopeless, left_standing
-from leanrisk.techniques.select.elimination import Columns, Ground, Round, eliminated, kept_share
+from leanrisk.techniques.select.curve import Judge, Point, hopeless
+from leanrisk.techniques.select.elimination import Columns, Floats, Ground, Round, eliminated, kept_share, survivors
 from leanrisk.techniques.select.funnel import Fate, first_look, moving
 from leanrisk.techniques.select.prices import Basket, Prices
 from leanrisk.techniques.select.referee import Referee
@@ -29,15 +29,24 @@ from leanrisk.techniques.select.standing import standing_of
 
 _LEVELS = EncoderConfig(levels=500, min_level_rows=10)
 _TREES = {"method": "TreeSHAP"}
+_ALIKE = 0.7
+"""Rank correlation from which two columns do not go in the same round: they share what they are worth."""
+_NEAR = 0.9
+"""Share of a cluster's highest information value from which a cheaper member may speak for it."""
+_STRIDE = 0.5
+"""Share that a round drops as long as the last one lost nothing."""
 _CALLS = 16
 """At most so many look-ups are tried without: a table of a thousand columns may well name a delay for each."""
+_LITTLE = 0.02
+"""A look-up that makes up less of the money and of the waiting time is not worth a fit."""
 
 
 @dataclass(frozen=True)
 class Found:
     """The chosen point among all `points` of the curve, and the fate of every feature, in the order of the fields.
 
-    `attribution` says by what method features were ranked, and with what error where the method samples.
+    `attribution` says by what method features were ranked, and with what error where the method samples. `model` is the
+    incumbent's kind of model refitted on the chosen set.
     """
 
     fields: Fields
@@ -46,6 +55,7 @@ class Found:
     fates: tuple[Fate, ...]
     rows: int
     attribution: dict[str, Any]
+    model: Model
 
     def names(self, point: Point) -> tuple[str, ...]:
         """Return the names of a point's features."""
@@ -73,8 +83,9 @@ class _Search:
         self.fixed = frozenset(wanted.keep)
         self.portraits = portraits(rows, self.matrix, self.fields, self.labels)
         self.gone = first_look(self.portraits, limits=wanted.limits, fixed=self.fixed)
-        over = prices.over(self.fields.names, wanted.budget.holds)
+        over = prices.over(self.fields.names, wanted.budget.holds, whole=wanted.whole_calls)
         self.gone |= {name: ("over_budget", f"{said}: more than the budget") for name, said in over.items()}
+        self.alike = self._correlated()
         self.moving = moving(self.portraits, limits=wanted.limits, fixed=self.fixed)
         self.newest, self.compare = newest_rows(rows, wanted.newest), bench.compare
         names = self.fields.names
@@ -94,6 +105,8 @@ class _Search:
             row_weights(rows, wanted.weights, balance=wanted.balance),
             np.unique([prices.look_up(name) for name in names], return_inverse=True)[1] if wanted.whole_calls else None,
             None if self.standing is None else (self.standing.importance, self.standing.error),
+            self.alike >= _ALIKE,
+            self._dear if any(prices.basket(names).order[:2]) else None,
         )
 
     def run(self, referee: Referee) -> Found:
@@ -108,32 +121,21 @@ class _Search:
         judge = Judge(self.labels, self.newest, whole.found.margins, self.compare)
         points = [judge.point(whole, self._basket(offered))]
         tried = self._calmed(judge, points)
-        rounds = self._eliminated(judge, points)
-        points = self._put_to(referee, points)
-        chosen = self._cheapest([point for point in points if point.valid])
+        champions = self._eliminated(judge, points)
+        choice = Choice(referee, self.fields.names, self.wanted.budget.holds)
+        points = self._refined(judge, choice.asked(points, self.progress), choice)
+        chosen = choice.best(points)
         calls = self._calls_dropped(judge, chosen, referee)
         taken = [point for point in calls if _given_up(point)]
         chosen = taken[-1] if taken else chosen
-        shares = self._kept_share(rounds[0].columns, int(chosen.round.columns.size))
-        fates = tuple(self._fate(place, chosen, [whole, *rounds], taken, shares) for place in range(len(names)))
+        shares = self._kept_share(champions, int(chosen.round.columns.size))
+        rounds = [point.round for point in points]
+        fates = tuple(self._fate(place, chosen, rounds, taken, shares) for place in range(len(names)))
         told = _TREES if self.standing is None else self.standing.told()
-        return Found(self.fields, chosen, (*points, *tried, *calls), fates, int(self.labels.size), told)
+        model = referee.model(self.fields.names[column] for column in chosen.round.columns)
+        return Found(self.fields, chosen, (*points, *tried, *calls), fates, int(self.labels.size), told, model)
 
-    def _put_to(self, referee: Referee, points: list[Point]) -> list[Point]:
-        """Return the points, those that the folds let through with what the validation rows say of them."""
-        let = left_standing(points, self.wanted.budget.holds)
-        let = let if len(let) > 1 else left_standing(points, lambda basket: True)
-        judged = iter(referee.confirmed(let, self.fields.names, self.progress))
-        passed = {id(point) for point in let}
-        return [next(judged) if id(point) in passed else point for point in points]
-
-    def _cheapest(self, points: Sequence[Point]) -> Point:
-        """Return the cheapest of the points by the validation rows, within the budget where any is."""
-        seen = [point.on_valid for point in points]
-        found = cheapest(seen, self.wanted.budget.holds) or cheapest(seen) or seen[0]
-        return points[next(place for place, point in enumerate(seen) if point is found)]
-
-    def _basket(self, columns: Columns) -> Basket:
+    def _basket(self, columns: Iterable[int]) -> Basket:
         return self.prices.basket(self.fields.names[column] for column in columns)
 
     def _calmed(self, judge: Judge, points: list[Point]) -> list[Point]:
@@ -146,30 +148,54 @@ class _Search:
         calm = np.array([column for column in columns.tolist() if names[column] not in self.moving], dtype=np.int64)
         if not calm.size or calm.size == columns.size:
             return []
-        point = judge.point(self.ground.scored(calm), self._basket(calm), dropped="unstable features")
+        point = self._point(judge, calm, dropped="unstable features")
         if not point.within:
             return [point]
         points.append(point)
         self.gone |= {name: ("unstable", said) for name, said in self.moving.items() if name not in self.gone}
         return []
 
-    def _eliminated(self, judge: Judge, points: list[Point]) -> list[Round]:
-        """Return the rounds of elimination among the champions of the last point, and add a point for each."""
+    def _eliminated(self, judge: Judge, points: list[Point]) -> Columns:
+        """Add a point for each round of elimination among the champions of the last point; returns the champions."""
         champions = self._champions(points[-1].round.columns)
+        if champions.size < points[-1].round.columns.size:
+            points.append(self._point(judge, champions))
         first = len(points) - 1
 
-        def lost(round_: Round) -> bool:
-            points.append(judge.point(round_, self._basket(round_.columns)))
-            return hopeless(points[first:])
+        def pace(round_: Round) -> float | None:
+            if round_ is not points[-1].round:
+                points.append(judge.point(round_, self._basket(round_.columns)))
+            if hopeless(points[first:]):
+                return None
+            return max(_STRIDE, self.wanted.share) if points[-1].within else self.wanted.share
 
-        return eliminated(
+        eliminated(
             self.ground,
-            champions,
-            share=self.wanted.share,
+            points[-1].round,
             least=min(max(self.wanted.least, len(self.fixed)), champions.size),
-            hopeless=lost,
+            pace=pace,
             progress=self.progress,
         )
+        return champions
+
+    def _refined(self, judge: Judge, points: list[Point], choice: Choice) -> list[Point]:
+        """Return the points with one more between the smallest set that passes on validation and the next smaller one.
+
+        Elimination takes large steps while nothing is lost by them; here it looks where the loss begins.
+        """
+        place = max(number for number, point in enumerate(points) if point.valid and point.on_valid.passing)
+        last = points[place].round
+        if place + 1 == len(points):
+            return points
+        middle = round((last.columns.size * points[place + 1].round.columns.size) ** 0.5)
+        left = survivors(self.ground, last.columns, last.found, share=1 - middle / last.columns.size, least=middle)
+        if not points[place + 1].round.columns.size < left.size < last.columns.size:
+            return points
+        found = choice.confirmed(self._point(judge, left))
+        return [*points[: place + 1], found, *points[place + 1 :]]
+
+    def _point(self, judge: Judge, columns: Columns, *, dropped: str = "") -> Point:
+        return judge.point(Round(columns, self.ground.attributed(columns)), self._basket(columns), dropped=dropped)
 
     def _kept_share(self, columns: Columns, count: int) -> dict[int, float]:
         if self.standing is None:
@@ -178,24 +204,36 @@ class _Search:
             columns, fixed=self.ground.fixed, count=count, repeats=self.wanted.repeats, seed=self.seed
         )
 
+    def _dear(self, columns: Columns) -> Floats:
+        return self.prices.shared([self.fields.names[column] for column in columns])
+
+    def _correlated(self) -> Floats:
+        """Return the absolute rank correlation of each pair of columns; 0 for categories, which have no order."""
+        number = len(self.fields.numeric)
+        values = self.matrix[:, :number].copy()
+        for place, field in enumerate(self.fields.numeric):
+            values[np.isin(values[:, place], field.codes), place] = np.nan
+        found = np.zeros((self.matrix.shape[1], self.matrix.shape[1]))
+        found[:number, :number] = np.abs(rank_correlations(values))
+        return found
+
     def _champions(self, offered: Columns) -> Columns:
-        """Return the columns that speak for their cluster: fixed ones, else that of the highest information value."""
+        """Return the columns that speak for their cluster, see `_spokesmen`; categories speak for themselves."""
         number = len(self.fields.numeric)
         numeric = offered[offered < number]
-        values = self.matrix[:, numeric].copy()
-        for place, column in enumerate(numeric):
-            values[np.isin(values[:, place], self.fields.numeric[column].codes), place] = np.nan
-        groups = clusters(values, at_least=self.wanted.correlation)
+        groups = clusters(self.alike[np.ix_(numeric, numeric)], at_least=self.wanted.correlation)
         kept = list(offered[offered >= number])
         for group in range(int(groups.max(initial=-1)) + 1):
             kept.extend(self._spokesmen(numeric[groups == group]))
         return np.sort(np.array(kept, dtype=np.int64))
 
     def _spokesmen(self, members: Columns) -> list[int]:
+        """Return the fixed ones of a cluster, else the cheapest one whose information value is near the highest."""
         names = self.fields.names
         fixed = [int(column) for column in members if names[column] in self.fixed]
-        best = max(members.tolist(), key=lambda column: self.portraits[names[column]].iv)
-        spokesmen = fixed or [best]
+        iv = {column: self.portraits[names[column]].iv for column in members.tolist()}
+        near = [column for column in iv if iv[column] >= _NEAR * max(iv.values())]
+        spokesmen = fixed or [min(near, key=lambda column: (*self._basket([column]).order, -iv[column]))]
         for column in members.tolist():
             if column not in spokesmen:
                 self.gone[names[column]] = ("redundant", f"it says the same as {names[spokesmen[0]]}")
@@ -209,7 +247,7 @@ class _Search:
         """
         points: list[Point] = []
         current = start
-        calls = list(self.prices.calls(self.fields.names[column] for column in start.round.columns).items())[:_CALLS]
+        calls = self._worth_a_try(start)
         with self.progress.track("trying without look-ups", total=len(calls)) as advance:
             for call, held in calls:
                 advance(1)
@@ -217,9 +255,19 @@ class _Search:
                 if self.fixed.isdisjoint(held) and left.size:
                     points.append(judge.point(self.ground.scored(left), self._basket(left), dropped=call))
                     if points[-1].proven:
-                        points[-1:] = referee.confirmed(points[-1:], self.fields.names, Silent())
+                        points[-1] = referee.confirmed(points[-1], self.fields.names)
                     current = points[-1] if _given_up(points[-1]) else current
         return points
+
+    def _worth_a_try(self, start: Point) -> list[tuple[str, tuple[str, ...]]]:
+        """Return the look-ups of a set, the dearest first, that make up a share of its price worth a fit."""
+        held = self.prices.calls(self.fields.names[column] for column in start.round.columns)
+
+        def counts(names: tuple[str, ...]) -> bool:
+            basket, whole = self.prices.basket(names), start.basket
+            return basket.money > _LITTLE * whole.money or basket.latency_ms > _LITTLE * whole.latency_ms
+
+        return [(call, names) for call, names in held.items() if counts(names)][:_CALLS]
 
     def _without(self, columns: Columns, names: tuple[str, ...]) -> Columns:
         gone = set(names)

@@ -42,7 +42,7 @@ class Select(Criteria):
         return replace(
             candidate,
             features=kept,
-            model=bench.refit(bench.train.keeping(kept)),
+            model=found.model,
             lineage=(*candidate.lineage, self.name),
             details={**candidate.details, self.name: self._told(found, kept)},
             objection="" if len(kept) < len(candidate.features) else _NOTHING,
@@ -57,9 +57,11 @@ class Select(Criteria):
                 f"There must be something to select from: all {len(candidate.features)} features are fixed by "
                 "select.keep. Take some out of it, or leave the step out."
             )
-        if not self.budget.holds(prices.basket(self.keep)):
+        bought = {prices.look_up(name) for name in self.keep} if self.whole_calls else set()
+        fixed = [name for name in candidate.features if name in self.keep or prices.look_up(name) in bought]
+        if not self.budget.holds(prices.basket(fixed)):
             raise ConfigError(
-                f"What is fixed must fit the budget: {', '.join(self.keep)} cost {prices.basket(self.keep)}, the "
+                f"What is fixed must fit the budget: {', '.join(self.keep)} cost {prices.basket(fixed)}, the "
                 f"budget is {self.budget}. Raise the budget, or free one of them."
             )
 
