@@ -84,8 +84,7 @@ class NumberCode:
         values = np.full(codes.shape, np.nan)
         first = 1 + len(self.atoms)
         if self.modes:
-            rank = np.clip(codes - first + places, 0.0, self.modes)
-            values = np.interp(rank, np.linspace(0.0, self.modes, len(self.knots)), self.knots)
+            values = self._spread(np.clip(codes - first + places, 0.0, self.modes))
             if self.decimals >= 0:
                 values = self._rounded(values)
             values = np.clip(values, self.least, self.most)
@@ -112,6 +111,13 @@ class NumberCode:
         """Return the code that `to_dict` wrote."""
         lists = {key: tuple(map(float, plain[key])) for key in ("atoms", "knots")}
         return cls(**{**plain, **lists})
+
+    def _spread(self, rank: Floats) -> Floats:
+        """Return what stands at these ranks, between two knots; the knots are as far from each other in rank."""
+        knots = np.array(self.knots)
+        place = rank * ((knots.size - 1) / self.modes)
+        below = np.minimum(place.astype(np.int64), knots.size - 2)
+        return np.asarray(knots[below] + (place - below) * np.diff(knots)[below])
 
     def _rounded(self, values: Floats) -> Floats:
         step = 10.0**self.decimals

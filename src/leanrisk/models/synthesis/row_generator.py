@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,25 @@ class Learned:
     network: RowGenerator | RowDecoder
     rows: int
 
-    @property
+    @cached_property
+    def shape(self) -> Shape:
+        """Layouts of the columns that are drawn and of the conditions."""
+        return shape_of(self.codec, self.free, self.told)
+
+    @cached_property
     def free(self) -> npt.NDArray[np.int64]:
         """Positions of the columns that are drawn, in the codec's order."""
         told = set(self.conditions.names)
         return np.array([place for place, name in enumerate(self.codec.names) if name not in told], dtype=np.int64)
 
-    @property
+    @cached_property
     def told(self) -> npt.NDArray[np.int64]:
         """Positions of the condition columns, in the order of the conditions."""
         return np.array([self.codec.names.index(name) for name in self.conditions.names], dtype=np.int64)
 
     def drawn(self, told: npt.NDArray[np.int64], rng: np.random.Generator) -> Encoded:
         """Return one new row under each of these condition codes (rows, conditions)."""
-        shape = shape_of(self.codec, self.free, self.told)
+        shape = self.shape
         noise = torch.Generator().manual_seed(int(rng.integers(2**31)))
         with torch.inference_mode(), one_thread_each():
             logits, places = self.network.draw(shape.told.one_hot(_told(told)), noise)
