@@ -54,9 +54,14 @@ class Tried:
         return replace(self, gain=float(difference.mean()), error=error)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return it as plain values; a weight of null makes bads weigh as much as goods."""
+        weight = self.arm.weight
         return {
             "arm": self.arm.label,
+            "method": self.arm.method.value,
+            "ratio": self.arm.ratio,
+            "weight": None if np.isinf(weight) else weight,
+            "members": self.arm.members if self.arm.method.averages else 0,
             "recall": self.recall,
             "gain": self.gain,
             "gain_error": self.error,
