@@ -6,13 +6,18 @@ import asyncio
 import configparser
 import re
 import sqlite3
+import subprocess
+import sys
 import tomllib
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from leanrisk.cli.main import main
 from leanrisk.records.database import database
 from leanrisk.serve.settings import ServeConfig
+from tests.registry.bundles import bundle_copy
 from tests.serve.test_durable_log import decision, opened
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +47,30 @@ def test_the_unit_restarts_and_may_write_to_its_state_alone():
     assert told["CapabilityBoundingSet"] == ""
     config = ServeConfig(registry="r")
     assert float(told["TimeoutStopSec"]) > config.notice_s + config.drain_s
+
+
+def test_the_unit_s_ban_on_new_code_lets_a_record_be_scored(tmp_path):
+    # MemoryDenyWriteExecute as the kernel knows it since 6.3; threads, libraries and Polars' check of the processor.
+    [settings] = re.findall(r"^Environment=(.*)$", (ROOT / "deploy/leanrisk.service").read_text(), re.MULTILINE)
+    code = (
+        "import ctypes, sys\n"
+        "if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):\n"
+        "    sys.exit(77)\n"
+        "from leanrisk.serve.app import Application\n"
+        "from leanrisk.serve.scoring import Scorer\n"
+        "print(Scorer.open(sys.argv[1]).one({'income': 1.0}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(bundle_copy(tmp_path))],
+        env={"PYTHONPATH": str(ROOT / "src"), **dict(each.split("=") for each in settings.split())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77:
+        pytest.skip("this kernel knows no such ban")
+    assert done.returncode == 0, done.stderr
+    assert 0 <= float(done.stdout) <= 1
 
 
 def test_a_backup_taken_under_writes_answers_as_the_log_did(tmp_path):
