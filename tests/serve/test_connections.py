@@ -140,9 +140,36 @@ def test_a_head_and_a_body_as_long_as_they_may_be_are_taken(running):
         assert scored(talk)
 
 
+@pytest.mark.parametrize("pieces", [1, 7, 10_000])
+def test_an_offer_of_another_protocol_is_left_out_of_account(running, pieces):
+    # As Java's own client makes it in the first request of a connection.
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
+    body = b'{"decision_id": "java-%d"}' % pieces
+    asked = SCORE + offer + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    with talking(running) as talk:
+        for start in range(0, len(asked), pieces):
+            talk.sendall(asked[start : start + pieces])
+        assert scored(talk)
+        talk.sendall(WHOLE)
+        assert scored(talk)
+        # Many at once, among others, each is answered; the last ends the connection.
+        talk.sendall(
+            (asked + WHOLE) * 20 + SCORE + b"Connection: close, Upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\n{}"
+        )
+        assert heard(talk).count(b"HTTP/1.1 200 OK") == 41
+
+
+def test_a_header_that_decides_stands_once(running):
+    for name in (b"X-Decision-Id", b"X-Request-Id", b"Content-Type"):
+        twice = b"".join(b"%s: %s\r\n" % (name, value) for value in (b"application/json", b"a"))
+        with talking(running, SCORE + twice + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}") as talk:
+            assert answer(talk) == (400, "repeated-header")
+
+
 @pytest.mark.parametrize(
     "said",
     [
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 50,
         b"HELLO\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -151,7 +178,7 @@ def test_a_head_and_a_body_as_long_as_they_may_be_are_taken(running):
         SCORE + b"Content-Length: -2\r\n\r\n{}",
         SCORE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
     ],
-    ids=["tls", "no http", "http 2", "two lengths", "length and chunks", "negative", "no chunk"],
+    ids=["tunnel", "tls", "no http", "http 2", "two lengths", "length and chunks", "negative", "no chunk"],
 )
 def test_what_is_no_request_is_refused(running, said):
     with talking(running, said) as talk:

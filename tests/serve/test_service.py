@@ -109,6 +109,15 @@ def test_every_fault_of_a_record_is_listed_at_once_and_sensitive_values_are_mask
     assert "secret" not in json.dumps(running.lines)
 
 
+def test_a_record_that_is_all_faults_costs_no_more_than_it_must(client):
+    told = client.score({f"k{place}": place for place in range(5_000)})
+    assert (told.status, len(told.json["faults"])) == (422, 1_000)
+    told = client.score([{f"k{place}": 1 for place in range(60)}] * 50)
+    assert told.json["error"].startswith("3,000 faults were found; the first 1,000 are listed")
+    pairs = b",".join(b'"%d":1' % place for place in range(9_000))
+    assert b'the key \\"9\\" stands twice' in client.ask("POST", "/score", b"{" + pairs + b',"9":2}').body
+
+
 def test_faults_of_a_list_name_the_row_and_nothing_is_scored(client):
     told = client.score([{"income": 1}, {"income": "x"}, 7, {"age": {}}])
     assert told.status == 422

@@ -12,12 +12,14 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from leanrisk.serve.front import TURNED_AWAY, Front
 from leanrisk.serve.refusal import Refusal
 from leanrisk.serve.settings import Limits
 
+_OFFERS = (b"upgrade", b"http2-settings")
 _LEAST_RATE = 10_000
 """Bytes a second with which a body may take longer to arrive than `arrive_s`."""
 _LINGER_S = 1.0
@@ -86,7 +88,7 @@ class Connection(HttpToolsProtocol):
         self._bounds, self._limits = bounds, bounds.limits
         self._address: str | None = None
         self._running: RequestResponseCycle | None = None
-        self._arriving, self._turned_away = True, False
+        self._arriving, self._turned_away, self._offered = True, False, False
         self._waited = self._stalled = 0.0
         self._received = self._silent = self._piece = 0
 
@@ -120,7 +122,8 @@ class Connection(HttpToolsProtocol):
         self._received += self._piece
         self._silent += self._piece
         self._arriving = True
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         # A head, or a trailer, without an end: the parser keeps it in memory, so it must not grow.
         if self._silent > self._limits.head_bytes and not self._turned_away:
             self._turn_away(self._too_long())
@@ -142,7 +145,10 @@ class Connection(HttpToolsProtocol):
                 self._turn_away(self._too_long())
                 raise ValueError("the head is too long")
         self._silent = 0
-        super().on_headers_complete()
+        # The parser stops before the body of a request that offers another protocol: `_parse` takes it up again.
+        self._offered = self.parser.should_upgrade()
+        if not self._offered:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Hand a piece of the body on."""
@@ -151,6 +157,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop the clock: the request is whole."""
+        if self._offered:
+            return
         self._arriving = False
         self._waited = 0.0
         self._received = self._silent = 0
@@ -161,10 +169,41 @@ class Connection(HttpToolsProtocol):
         self._stalled = 0.0
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:
-        """Turn away what is no HTTP."""
-        if not self._turned_away:
-            self._turn_away(Refusal(400, "not-http", "This is no request of HTTP/1.1."))
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while True:
+                try:
+                    self.parser.feed_data(rest)
+                    return
+                except httptools.HttpParserUpgrade as stopped:
+                    # A tunnel is refused, and an offer is left out of account.
+                    if self.parser.get_method() == b"CONNECT":
+                        raise httptools.HttpParserError from stopped
+                    rest = rest[stopped.args[0] :]
+                    self._begin_anew(self._without_offer())
+        except httptools.HttpParserError:
+            if not self._turned_away:
+                self._turn_away(Refusal(400, "not-http", "This is no request of HTTP/1.1."))
+
+    def _begin_anew(self, head: bytes) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(head)
+
+    def _without_offer(self) -> bytes:
+        """Return the head at hand without its offer of another protocol, which a server may leave out of account.
+
+        Java's own client makes one, HTTP/2 without TLS, in its first request.
+        """
+        head = [self.parser.get_method() + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                head += [b"connection: " + token for token in tokens if token.lower() not in _OFFERS]
+            elif name not in _OFFERS:
+                head.append(name + b": " + value)
+        return b"\r\n".join([*head, b"", b""])
 
     def look(self, step: float) -> None:
         """Let `step` seconds pass, and end the connection where it is late."""

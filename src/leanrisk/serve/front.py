@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -22,6 +22,15 @@ from leanrisk.serve.reading import Receive
 from leanrisk.serve.refusal import Refusal
 from leanrisk.serve.settings import Limits
 
+_ONCE = (
+    b"authorization",
+    b"x-api-key",
+    b"x-decision-id",
+    b"x-batch-id",
+    b"x-request-id",
+    b"content-type",
+    b"content-encoding",
+)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 Scope = MutableMapping[str, Any]
 TURNED_AWAY = "leanrisk.turned_away"
@@ -71,6 +80,8 @@ class Front:
         headers = dict(scope["headers"])
         request, caller = self._named(headers), None
         try:
+            if len(headers) < len(scope["headers"]):
+                _check_once(scope["headers"])
             caller = self._admitted(route, headers)
             call = Call(receive, headers, caller, request, scope.get("path_params") or {})
             answer = await self._bounded(route, call)
@@ -169,6 +180,14 @@ class Front:
         self._log.error("failed", request_id=request, route=route.path, error=type(error).__name__, at=at, known=known)
         reason = "The service failed; its log tells why under the request id."
         return Answer(json.dumps(Refusal(500, "failed", reason).told(request)).encode(), 500)
+
+
+def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raise `Refusal` (400) where a header that decides something stands twice: whose word would count?"""
+    names = [name for name, _ in headers]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise Refusal(400, "repeated-header", f"The header {name.decode()} stands twice. Send it once.")
 
 
 async def watched(keys: KeyFile, log: JsonLog, every_s: float) -> None:

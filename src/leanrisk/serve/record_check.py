@@ -40,7 +40,8 @@ def faults_of(
             break
         # What one fault hides shows once that value is gone.
         rest = {name: value for name, value in rest.items() if name not in names}
-    return [_told(fault, record, {*sensitive, *unknown}) for fault in [*faults, *found]]
+    hidden = {*sensitive, *unknown}
+    return [_told(fault, record, hidden) for fault in [*faults, *found]]
 
 
 def column_faults(
@@ -49,7 +50,8 @@ def column_faults(
     """Return every fault of a table's columns; no value is told, since a table holds many."""
     faults = [Fault("unknown-field", "", "Check the spelling, or leave it out.", name) for name in unknown]
     faults += [Fault("missing-field", "", "Send its values, none of them null.", name) for name in lost]
-    return [_told(fault, None, {*sensitive, *unknown}) for fault in [*faults, *found]]
+    hidden = {*sensitive, *unknown}
+    return [_told(fault, None, hidden) for fault in [*faults, *found]]
 
 
 def _refused(scorer: Scorer, record: Any) -> list[Fault]:

@@ -17,7 +17,7 @@ from leanrisk.serve.metrics import Metrics
 from leanrisk.serve.protocols import Block, Decision, DecisionLog, LogUnavailable
 from leanrisk.serve.record_check import faults_of
 from leanrisk.serve.record_privacy import Privacy
-from leanrisk.serve.refusal import Refusal
+from leanrisk.serve.refusal import MOST_FAULTS, Refusal
 from leanrisk.serve.settings import CHAMPION, Further, ServeConfig
 
 ID_FIELD = "decision_id"
@@ -144,14 +144,15 @@ class ScoringDesk:
             found = faults_of(
                 seat.scorer,
                 record,
-                unknown=sorted(unknown) if self._refusing else (),
+                unknown=sorted(unknown)[:MOST_FAULTS] if self._refusing else (),
                 lost=sorted(lost),
                 sensitive=self.hidden(seat),
             )
             faults += found if len(records) == 1 else [{"row": place, **fault} for fault in found]
         if faults:
-            found_so_many = "1 fault was" if len(faults) == 1 else f"{len(faults)} faults were"
-            raise Refusal(422, "faulty-record", f"{found_so_many} found; nothing was scored.", faults=faults)
+            count = "1 fault was" if len(faults) == 1 else f"{len(faults):,} faults were"
+            listed = f"; the first {MOST_FAULTS:,} are listed" if len(faults) > MOST_FAULTS else ""
+            raise Refusal(422, "faulty-record", f"{count} found{listed}; nothing was scored.", faults=faults)
         return scored
 
 
