@@ -60,7 +60,7 @@ class _Effort:
 
 _EFFORTS = {
     "smoke": _Effort(("simulator",), 4_000, 40, 1_500, 300, 3),
-    "full": _Effort(NAMES, 60_000, 217, 8_000, 1_000, 9),
+    "full": _Effort(NAMES, 240_000, 217, 8_000, 1_000, 9),
 }
 
 

@@ -30,9 +30,9 @@ _RESTRAINED: Mapping[str, Any] = {
 class Forest:
     """How the trees are grown whose attributions are read.
 
-    At most `rounds` trees a fold, fewer once the held-out rows have not improved for `patience`; TreeSHAP on at most
-    `explained` held-out rows a fold, since its mean settles long before its time does. With `explained` 0 the
-    trees only score.
+    At most `rounds` trees a fold, fewer once the held-out rows have not improved for `patience`, 0: always all of them;
+    TreeSHAP on at most `explained` held-out rows a fold, since its mean settles long before its time does. With
+    `explained` 0 the trees only score. With `agreed` all folds answer by the mean of their best numbers of trees.
     """
 
     params: Mapping[str, Any]
@@ -40,6 +40,7 @@ class Forest:
     patience: int = 20
     explained: int = 250
     threads: int = 1
+    agreed: bool = False
 
     @classmethod
     def restrained(cls) -> Forest:
@@ -57,7 +58,8 @@ class Attribution:
 
     `margins`: out-of-fold log-odds (regression: values), float64 (rows,), NaN for rows that no fold held out.
     `importance`: mean absolute TreeSHAP value of each column on held-out rows, log-odds, float64 (columns,); `error`:
-    its standard error over the folds, or over the rows where there is one fold. `trees`: mean number of trees.
+    its standard error over the folds, or over the rows where there is one fold. `trees`: mean number of trees that
+    answered.
     """
 
     margins: Floats
@@ -94,34 +96,39 @@ def attribution(
         params={"feature_pre_filter": False, "verbosity": -1, "num_threads": forest.threads, "data_random_seed": 1},
         free_raw_data=False,
     ).construct()
-    margins = np.full(labels.size, np.nan)
-    found, trees = [], []
-    rng = generator(seed, "attribution")
-    for fold in folds:
-        booster = boosted(
+
+    def grown(fold: Fold) -> lgb.Booster:
+        return boosted(
             data.subset(fold.rest.tolist()).construct(),
             forest.params,
             rounds=forest.rounds,
             seed=seed,
             objective=objective,
             threads=forest.threads,
-            valid=data.subset(fold.held.tolist()).construct(),
+            valid=data.subset(fold.held.tolist()).construct() if forest.patience else None,
             patience=forest.patience,
             passing=True,
         )
+
+    boosters = [grown(fold) for fold in folds]
+    best = [booster.best_iteration if forest.patience else booster.num_trees() for booster in boosters]
+    trees = [max(1, round(np.mean(best)))] * len(best) if forest.agreed else best
+    margins, found = np.full(labels.size, np.nan), []
+    rng = generator(seed, "attribution")
+    for fold, booster, count in zip(folds, boosters, trees, strict=True):
         held = matrix[fold.held]
-        margins[fold.held] = booster.predict(held, raw_score=True, num_threads=forest.threads)
-        found.append(_strengths(booster, held[rng.permutation(fold.held.size)[: forest.explained]], forest.threads))
-        trees.append(booster.num_trees())
+        margins[fold.held] = booster.predict(held, raw_score=True, num_iteration=count, num_threads=forest.threads)
+        some = held[rng.permutation(fold.held.size)[: forest.explained]]
+        found.append(_strengths(booster, some, count, forest.threads))
     each = np.array([strengths.mean(axis=0) for strengths in found])
     spread = each if len(found) > 1 else found[0]
     error = spread.std(axis=0, ddof=1) / np.sqrt(len(spread)) if len(spread) > 1 else np.full(each.shape[1], np.nan)
     return Attribution(margins, each.mean(axis=0), error, float(np.mean(trees)))
 
 
-def _strengths(booster: lgb.Booster, rows: npt.NDArray[np.float32], threads: int) -> Floats:
+def _strengths(booster: lgb.Booster, rows: npt.NDArray[np.float32], trees: int, threads: int) -> Floats:
     """Return absolute TreeSHAP values, (rows, columns); without rows to explain one row of zeros."""
     if not rows.shape[0]:
         return np.zeros((1, rows.shape[1]))
-    parts = np.asarray(booster.predict(rows, pred_contrib=True, num_threads=threads))
+    parts = np.asarray(booster.predict(rows, pred_contrib=True, num_iteration=trees, num_threads=threads))
     return np.asarray(np.abs(parts[:, :-1]))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from leanrisk.core.progress import Progress
-from leanrisk.techniques.select.curve import Point, cheapest, left_standing
+from leanrisk.techniques.select.curve import Point, cheapest, decided, left_standing
 from leanrisk.techniques.select.prices import Basket
-from leanrisk.techniques.select.referee import Referee
+
+
+class Confirming(Protocol):
+    """Whoever answers for the validation rows (`Referee`)."""
+
+    def confirmed(self, point: Point, names: Sequence[str]) -> Point:
+        """Return the point with what validation says of it; `names` are those of all columns, by position."""
+        ...
 
 
 @dataclass(frozen=True)
 class Choice:
     """Puts sets to the validation rows and picks one; `names` are those of all columns, `holds` asks the budget."""
 
-    referee: Referee
+    referee: Confirming
     names: Sequence[str]
     holds: Callable[[Basket], bool]
 
@@ -36,7 +44,7 @@ class Choice:
                 seen = [found[id(point)].on_valid for point in smaller[place:]]
                 best = cheapest([found[id(whole)].on_valid, *seen], self.holds)
                 # The first of `seen` still lacks the larger neighbour that would have to bear it out.
-                if best is not None and best.proven and any(best is point for point in seen[1:]):
+                if best is not None and decided(best) and any(best is point for point in seen[1:]):
                     break
         return [found.get(id(point), point) for point in points]
 

@@ -19,7 +19,10 @@ Floats = npt.NDArray[np.float64]
 _METRICS: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {"auc": auc, "ks": ks}
 
 _SPARE = 0.5
-"""Share of a margin that a set may use up out of fold, where the rows that judge it have also ranked its features."""
+"""Share of a margin that a set may use up out of fold, where the rows that judge it have also ranked its features, and
+on validation together with the next larger set, since chance has its part in either."""
+_DECIDES = "ks"
+"""The metric whose proof decides, where it is judged: the others must not speak against a set."""
 
 _TRIES = 2
 """Sets in a row that must fail before smaller ones are left untried."""
@@ -129,17 +132,24 @@ class Judge:
 
 
 def cheapest(points: Sequence[Point], affordable: Callable[[Basket], bool] = lambda basket: True) -> Point | None:
-    """Return the cheapest proven point of `points`, largest set first; where only the largest is, the cheapest passing.
+    """Return the cheapest of `points` that is proven, the largest set first; where only the largest is, that passes.
 
-    Of many sets some look good by luck. So a set counts only where the next larger one is not shown to be inferior, and
-    where the mean of the differences of both lies within the margins, too. Only sets that are `affordable` are chosen.
-    None without any.
+    Passing is what a gate asks where rows do not decide: estimates within the margins. Proven is a passing set whose KS
+    has its lower bound there, too. Of many sets some look good by luck, so a set counts only where the next larger one
+    is not shown to be inferior, and where the mean of both uses up no more than half of a margin. Only sets that are
+    `affordable` are chosen. None without any.
     """
     steady = [point for place, point in enumerate(points) if place == 0 or _supported(points, place)]
-    proven = [point for point in steady[1:] if point.proven and affordable(point.basket)]
+    proven = [point for point in steady[1:] if decided(point) and affordable(point.basket)]
     chosen = [*proven, *steady[:1]] if proven else steady
     fitting = [point for point in chosen if point.passing and affordable(point.basket)]
     return min(fitting, key=lambda point: point.basket.order, default=None)
+
+
+def decided(point: Point) -> bool:
+    """Return whether a set passes and the lower bound of what decides lies above its margin."""
+    deciding = [each for each in point.judged if each.name == _DECIDES] or point.judged
+    return point.passing and all(each.lo > each.margin for each in deciding)
 
 
 def left_standing(points: Sequence[Point], affordable: Callable[[Basket], bool]) -> list[Point]:
@@ -151,7 +161,7 @@ def _supported(points: Sequence[Point], place: int) -> bool:
     # A smaller neighbour says nothing: that it has lost is what makes this set the last one.
     larger, point = points[place - 1], points[place]
     means = ((other.value + own.value) / 2 for other, own in zip(larger.judged, point.judged, strict=True))
-    smooth = all(mean >= own.margin for mean, own in zip(means, point.judged, strict=True))
+    smooth = all(mean >= _SPARE * own.margin for mean, own in zip(means, point.judged, strict=True))
     return point.passing and larger.borne and smooth
 
 

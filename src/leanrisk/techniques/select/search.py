@@ -19,7 +19,7 @@ from leanrisk.techniques.base import Bench, Model
 from leanrisk.techniques.select.audit import portraits
 from leanrisk.techniques.select.choice import Choice
 from leanrisk.techniques.select.criteria import Criteria
-from leanrisk.techniques.select.curve import Judge, Point, hopeless
+from leanrisk.techniques.select.curve import Judge, Point, decided, hopeless
 from leanrisk.techniques.select.elimination import Columns, Floats, Ground, Round, eliminated, kept_share, survivors
 from leanrisk.techniques.select.funnel import Fate, first_look, moving
 from leanrisk.techniques.select.prices import Basket, Prices
@@ -93,7 +93,8 @@ class _Search:
             None if model is None else standing_of(model, rows, names, seed=bench.seed, progress=bench.progress)
         )
         # The network ranks by itself; the trees then only score its sets.
-        forest = Forest.restrained() if self.standing is None else replace(Forest.restrained(), explained=0)
+        forest = replace(Forest.restrained(), agreed=True)
+        forest = forest if self.standing is None else replace(forest, explained=0)
         self.ground = Ground(
             self.matrix,
             self.labels,
@@ -118,6 +119,7 @@ class _Search:
                 "budget. Loosen select.missing, select.leak_auc or select.budget, or look at the columns."
             )
         whole = Round(offered, self.ground.attributed(offered))
+        self.ground = self.ground.settled(whole.found)
         judge = Judge(self.labels, self.newest, whole.found.margins, self.compare)
         points = [judge.point(whole, self._basket(offered))]
         tried = self._calmed(judge, points)
@@ -126,7 +128,7 @@ class _Search:
         points = self._refined(judge, choice.asked(points, self.progress), choice)
         chosen = choice.best(points)
         calls = self._calls_dropped(judge, chosen, referee)
-        taken = [point for point in calls if _given_up(point)]
+        taken = [point for point in calls if _given_up(point, chosen)]
         chosen = taken[-1] if taken else chosen
         shares = self._kept_share(champions, int(chosen.round.columns.size))
         rounds = [point.round for point in points]
@@ -256,7 +258,7 @@ class _Search:
                     points.append(judge.point(self.ground.scored(left), self._basket(left), dropped=call))
                     if points[-1].proven:
                         points[-1] = referee.confirmed(points[-1], self.fields.names)
-                    current = points[-1] if _given_up(points[-1]) else current
+                    current = points[-1] if _given_up(points[-1], start) else current
         return points
 
     def _worth_a_try(self, start: Point) -> list[tuple[str, tuple[str, ...]]]:
@@ -311,6 +313,11 @@ class _Search:
         return "low_shap", f"it moves the score least (mean |SHAP| {shap or 0.0:.4f})"
 
 
-def _given_up(point: Point) -> bool:
-    """Return whether the look-up that the point lacks is not needed, by the folds and by the validation rows."""
-    return point.proven and bool(point.valid) and point.on_valid.within
+def _given_up(point: Point, start: Point) -> bool:
+    """Return whether the look-up that the point lacks is not needed, by the folds and by the validation rows.
+
+    Where validation proves the set that all began with, it has to prove the smaller one, too.
+    """
+    if not (point.proven and point.valid):
+        return False
+    return decided(point.on_valid) if decided(start.on_valid) else point.on_valid.within
