@@ -127,7 +127,10 @@ def test_a_defect_is_called_one(capsys):
         (OSError(errno.ENOSPC, "No space left on device", "scores.parquet"), "Free some space"),
         (PermissionError(errno.EACCES, "Permission denied", "/locked"), "mend its permissions"),
         (MemoryError(), "more memory"),
-        (ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"), "pip install 'leanrisk[train]'"),
+        (
+            ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"),
+            "pip install -c constraints.txt '.[train]'",
+        ),
     ],
     ids=["disk-full", "permission", "memory", "extra-missing"],
 )
@@ -141,7 +144,7 @@ def test_a_missing_training_library_is_told_with_its_extra(name, capsys):
     assert ending(ModuleNotFoundError(f"No module named '{name}'", name=name)) == 2
     told = capsys.readouterr().err
     assert f"needs the package '{name}'" in told
-    assert "pip install 'leanrisk[train]'" in told
+    assert "pip install -c constraints.txt '.[train]'" in told
 
 
 def test_a_missing_module_that_no_extra_brings_is_a_defect():

@@ -100,3 +100,14 @@ def test_alert_figures_stand_in_the_table_where_they_were_asked_for(result):
     delay = next(line for line in lines if "first alert" in line)
     assert "better" not in delay
     assert "worse" not in delay
+
+
+def test_what_the_gates_say_of_the_whole_is_said(result):
+    gate = {"verdict": "not_proven", "value": 0.0022, "lo": -0.0058, "hi": 0.0102, "margin": -0.005}
+    result["gates"] = [{"name": "final: auc", **gate}]
+    said = "the whole, against today's incumbent: kept. AUC +0.0022 [-0.0058, +0.0102], margin -0.0050: not proven"
+    assert said in printed(result)
+    result["steps"] = [{"technique": "final", "accepted": False, "reason": "The incumbent stays: shown elsewhere"}]
+    assert "the whole" not in printed(result)
+    result["gates"], result["steps"] = [], []
+    assert "the whole" not in printed(result)

@@ -57,6 +57,25 @@ def test_a_look_makes_no_registry(tmp_path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_or_backup_that_is_not_there_makes_no_registry(tmp_path, capsys):
+    place = tmp_path / "registry"
+    assert "manifest.json" in refused(capsys, "register", str(tmp_path), "--registry", str(place))
+    assert "backup.json" in refused(capsys, "restore", str(tmp_path), "--registry", str(place))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_is_registered_again_is_told_so(filled, bundles, capsys):
+    assert main(["registry", "register", str(bundles[1])]) == 0
+    assert "Nothing new: this very bundle is version 2" in capsys.readouterr().out
+
+
+def test_a_version_of_an_empty_registry_is_told_to_be_registered_first(place, capsys):
+    assert main(["registry", "list"]) == 2  # a folder with settings alone
+    capsys.readouterr()
+    (place / "registry.db").touch()
+    assert "Register a bundle first" in refused(capsys, "promote", "1", "--why", "better")
+
+
 def test_the_way_of_a_version_from_register_to_rollback(filled, bundles, capsys):
     run = bundles[0].parent
     assert told(capsys, "register", str(run))["number"] == 1

@@ -139,6 +139,16 @@ def test_an_amount_needs_finite_numbers_that_differ() -> None:
     np.testing.assert_array_equal(labels, np.arange(ROWS))
 
 
+def test_a_mistyped_column_is_named_beside_the_missing_one() -> None:
+    (fault,) = check(table().rename({"amount": "amuont"}), SCHEMA, labelled=False)
+    assert "The table has 'amuont': rename it." in fault.way_out
+    # A like name that the schema knows is another column.
+    both = Schema((*SCHEMA.columns, Column("days", Kind.NUMERIC, Role.IGNORED)))
+    (fault,) = check(table(days=list(range(ROWS))).drop("day"), both)
+    assert fault.column == "day"
+    assert "rename" not in fault.way_out
+
+
 def test_a_file_to_score_needs_its_features_and_nothing_else() -> None:
     assert faults(table().drop("amount"), labelled=False) == {("column-missing", "amount")}
     assert faults(table(amount=["x"] * ROWS), labelled=False) == {("column-retyped", "amount")}

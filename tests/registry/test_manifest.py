@@ -165,3 +165,12 @@ def test_no_altered_manifest_ends_in_anything_but_an_error_of_ours(place, start,
         pass
     finally:
         (place / NAME).write_bytes(original)
+
+
+def test_a_folder_without_a_manifest_is_told_where_to_look(place, tmp_path):
+    refused(tmp_path, "has none that can be read", f"Give '{tmp_path / 'bundle'}'")
+    refused(tmp_path / "bundel", "Check the path")
+    shutil.rmtree(place)
+    (tmp_path / "result.json").write_text("{}")
+    refused(place, f"The run in '{tmp_path}' wrote none", "its report says why")
+    refused(tmp_path, f"The run in '{tmp_path}' wrote none")

@@ -118,7 +118,7 @@ def _explained(error: Exception, *, debug: bool) -> tuple[int, str]:
     if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get((error.name or "").partition(".")[0])):
         return USER_ERROR, (
             f"This command needs the package '{error.name}', which is not installed. "
-            f"Install it: pip install 'leanrisk[{extra}]'."
+            f"Install it, in a checkout of LeanRisk: pip install -c constraints.txt '.[{extra}]'."
         )
     hint = "" if debug else " Repeat the command with --debug to see where."
     what = f"{type(error).__name__}: {error}".rstrip(" .:")

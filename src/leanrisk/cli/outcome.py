@@ -29,8 +29,26 @@ def show_outcome(console: Console, result: Mapping[str, Any]) -> None:
     for step in result["steps"]:
         mark, style = ("kept", "green") if step["accepted"] else ("not kept", "yellow")
         console.print(Text.assemble((f"{step['technique']}: {mark}. ", style), step["reason"]))
+    if (whole := _as_a_whole(result)) is not None:
+        console.print(whole)
     if (said := _pay_back(result)) is not None:
         console.print(said)
+
+
+def _as_a_whole(result: Mapping[str, Any]) -> Text | None:
+    """Return what the gates say of the outcome against today's incumbent; a refusal stands among the steps."""
+    # Imported here: the judges bring scipy, which a result on disk can be shown without.
+    from leanrisk.evaluate.gates import GateResult, Verdict
+
+    mark = "final: "
+    gates = [gate for gate in result["gates"] if gate["name"].startswith(mark)]
+    if not gates or any(step["technique"] == "final" for step in result["steps"]):
+        return None
+    said = (
+        str(GateResult(**{**gate, "name": gate["name"].removeprefix(mark), "verdict": Verdict(gate["verdict"])}))
+        for gate in gates
+    )
+    return Text.assemble(("the whole, against today's incumbent: kept. ", "green"), "; ".join(said))
 
 
 def _pay_back(result: Mapping[str, Any]) -> str | None:

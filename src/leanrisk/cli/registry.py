@@ -55,11 +55,18 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Store a bundle as a snapshot and give it a version; nothing scores with it yet."""
+    from leanrisk.registry.manifest import Manifest
+
     folder = bundle / "bundle" if (bundle / "bundle" / "manifest.json").is_file() else bundle
-    with _opened(place, new=True) as opened:
+    # A mistyped path must end here, not make an empty registry.
+    Manifest.read(folder)
+    with _opened(place, new=True) as opened, RichProgress().track("storing the bundle"):
+        before = {known.snapshot for known in opened.versions()}
         version = opened.register(folder, who=str(_name(who)), why=why, training=training)
     if as_json:
         print_json(_version(version))
+    elif version.snapshot in before:
+        typer.echo(f"Nothing new: this very bundle is version {version.number}, snapshot {version.snapshot}.")
     else:
         typer.echo(f"Version {version.number}: snapshot {version.snapshot}.")
 
@@ -129,7 +136,7 @@ def list_versions(place: Place = None, as_json: AsJson = False) -> None:
         )
         for found in versions
     ]
-    stdout().print(table("", ["version", "aliases", "snapshot", "registered", "by"], rows))
+    stdout().print(table("", ["version", "aliases", "snapshot", "registered (UTC)", "by"], rows))
     if request is not None:
         typer.echo(f"Waiting for a second name: {request.who} asked for {str(request.after)[:_SHORT]} ({request.why}).")
 
@@ -291,8 +298,10 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Fill an empty registry, in either database, from a backup."""
+    from leanrisk.registry.backup import content_of
     from leanrisk.registry.backup import restore as restored
 
+    content_of(folder)
     with _opened(place, new=True) as opened:
         made = restored(opened, folder, who=str(_name(who)), why=why, progress=RichProgress())
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Iterator
 
@@ -30,7 +31,7 @@ def check(frame: pl.DataFrame, schema: Schema, *, labelled: bool = True) -> tupl
         if not labelled and not _needed_to_score(column, schema):
             continue
         if column.name not in frame.columns:
-            faults.append(_missing(column, frame))
+            faults.append(_missing(column, frame, schema))
         elif frame.height:
             rule = _RULES.get(column.role, _no_faults)
             faults.extend(rule(frame[column.name], column, schema, labelled))
@@ -65,8 +66,10 @@ def _table_faults(frame: pl.DataFrame, schema: Schema, labelled: bool) -> Iterat
         )
 
 
-def _missing(column: Column, frame: pl.DataFrame) -> Fault:
+def _missing(column: Column, frame: pl.DataFrame, schema: Schema) -> Fault:
     likeness = [name for name in frame.columns if name.strip().lower() == column.name.strip().lower()]
+    unknown = [name for name in frame.columns if name not in {known.name for known in schema.columns}]
+    likeness += difflib.get_close_matches(column.name, unknown, n=1, cutoff=0.8)
     hint = f" The table has '{likeness[0]}': rename it." if likeness else ""
     code = "target-missing" if column.role is Role.TARGET else "column-missing"
     if column.role is Role.TARGET:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -132,9 +133,9 @@ class _Table:
     def _target(self, wanted: str | None) -> str | None:
         if wanted is not None and wanted not in self.frame.columns:
             names = ", ".join(self.frame.columns)
-            raise DataError(
-                Fault("target-missing", f"the table has no such column; it has {names}.", "Name one of these.", wanted)
-            )
+            near = difflib.get_close_matches(wanted, self.frame.columns, n=1)
+            way_out = f"Did you mean '{near[0]}'?" if near else "Name one of these."
+            raise DataError(Fault("target-missing", f"the table has no such column; it has {names}.", way_out, wanted))
         found = wanted or guess_target(self.frame)
         if found is None:
             what = "no column looks like an outcome: none has a well-known name, and the last is not two-valued."

@@ -101,7 +101,7 @@ def load_xgboost(path: Path | str, *, features: Sequence[str] | None = None) -> 
         import xgboost as xgb
     except ImportError as error:
         raise ConfigError(
-            f"An XGBoost model needs xgboost, which is not installed ({error}). Run: pip install 'leanrisk[xgboost]'."
+            f"An XGBoost model needs xgboost: it is missing ({error}). Run in a checkout: pip install '.[xgboost]'."
         ) from error
     file = checked_path(path)
     raw = file.read_bytes()

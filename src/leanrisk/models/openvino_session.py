@@ -35,7 +35,7 @@ class OpenvinoSession:
             import openvino
         except ImportError as error:
             raise ModelError(
-                "OpenVINO is not installed: the backend is optional. Run: pip install 'leanrisk[openvino]'."
+                "OpenVINO is not installed: the backend is optional. Run in a checkout: pip install '.[openvino]'."
             ) from error
         usual = GraphSession(graph)
         _check_arithmetic(usual.facts)

@@ -269,6 +269,6 @@ def _optimal_binning() -> Any:
         from optbinning import OptimalBinning
     except ImportError as error:
         raise ConfigError(
-            f"A scorecard needs optbinning, which is not installed ({error}). Run: pip install 'leanrisk[scorecard]'."
+            f"A scorecard needs optbinning: it is missing ({error}). Run in a checkout: pip install '.[scorecard]'."
         ) from error
     return OptimalBinning

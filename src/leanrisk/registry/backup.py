@@ -92,7 +92,7 @@ def restore(registry: Registry, folder: Path, *, who: str, why: str = "", progre
     Every sum and the chain are checked first. Versions keep their numbers, aliases point where they pointed. Raises
     `RegistryError` for a registry that is not empty, `BundleError` for a backup that is not whole.
     """
-    told = _checked(folder)
+    told = _checked(folder, content_of(folder))
     if registry.journal.head[0] or registry.store.ids:
         raise RegistryError(
             f"A backup is restored into an empty registry: '{registry.store.place}' or its database holds something. "
@@ -110,7 +110,8 @@ def restore(registry: Registry, folder: Path, *, who: str, why: str = "", progre
                 raise BundleError(f"A backup is whole: snapshot '{name}' in '{folder}' is another one.")
             advance(1)
     if registry.tables is not None:
-        _versions_back(registry, folder, told["snapshots"])
+        with progress.track("restoring versions"):
+            _versions_back(registry, folder, told["snapshots"])
     registry.journal.take(rows, beside=registry.point_all)
     registry.journal.verify(head=(len(rows), told["head"]))
     said = f"from {folder}" + (f"; {why}" if why else "")
@@ -132,8 +133,8 @@ def _versions_back(registry: Registry, folder: Path, snapshots: list[str]) -> No
         registry.models.add(registry.store.load(name))
 
 
-def _checked(folder: Path) -> Mapping[str, Any]:
-    """Return what a backup says of itself, every file compared with it."""
+def content_of(folder: Path) -> Mapping[str, Any]:
+    """Return what the backup in `folder` says of itself; raises `BundleError` where there is none to be read."""
     try:
         told: dict[str, Any] = json.loads((folder / CONTENT).read_text(encoding="utf-8"))
         files, form = dict(told["files"]), told["format"]
@@ -144,6 +145,12 @@ def _checked(folder: Path) -> Mapping[str, Any]:
         ) from error
     if form != FORMAT:
         raise BundleError(f"This version restores backups of format {FORMAT}: '{folder}' has format {form}.")
+    return {**told, "files": files}
+
+
+def _checked(folder: Path, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `told`, every file of the backup compared with it."""
+    files = told["files"]
     wrong = [
         name
         for name, digest in files.items()

@@ -45,7 +45,8 @@ class Manifest:
             written, files, facts = plain["format"], dict(plain["files"]), dict(plain["facts"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BundleError(
-                f"A bundle is a folder with a {NAME}: '{folder}' has none that can be read ({error}). Check the path."
+                f"A bundle is a folder with a {NAME}: '{folder}' has none that can be read ({error}). "
+                f"{_way_out(folder)}"
             ) from error
         if written != FORMAT:
             raise BundleError(
@@ -85,6 +86,16 @@ class Manifest:
         if place.exists() != (MEMORY in self.facts):
             return [f"'{MEMORY}' is {'not in the manifest' if place.exists() else 'missing'}"]
         return []
+
+
+def _way_out(folder: Path) -> str:
+    """Return where to look: one folder further down, or at the run that was to write the bundle and wrote none."""
+    if (folder / "bundle" / NAME).is_file():
+        return f"Give '{folder / 'bundle'}'."
+    run = folder if (folder / "result.json").is_file() else folder.parent
+    if (run / "result.json").is_file() and not (folder / NAME).exists():
+        return f"The run in '{run}' wrote none, since no lean model passed its gates: its report says why."
+    return "Check the path."
 
 
 def _names(folder: Path) -> list[str]:

@@ -108,10 +108,15 @@ class Moves:
         ]
         if len(found) == 1:
             return found[0]
-        listed = ", ".join(f"{version.number} ({version.snapshot[:12]})" for version in known) or "none"
+        if not known:
+            raise RegistryError(
+                f"A version is what `leanrisk registry register` made: '{name}' is none, since nothing was registered "
+                "here. Register a bundle first, or check --registry."
+            )
+        listed = ", ".join(f"{version.number} ({version.snapshot[:12]})" for version in known)
         raise RegistryError(
             f"A version is named by an alias, its number, or the first digits of its id: '{name}' means "
-            f"{len(found) or 'none'} of these: {listed}."
+            f"{len(found) or 'none'} of these: {listed}. Name one of them."
         )
 
     def promote(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from leanrisk.registry.manifest import Manifest
 from leanrisk.registry.place import RegistryConfig
 from leanrisk.serve.json_log import JsonLog
 from leanrisk.serve.opening import opened_service
@@ -12,8 +15,10 @@ from leanrisk.serve.workers import Workers
 
 def serve(config: ServeConfig) -> bool:
     """Serve until SIGTERM or SIGINT, and return whether it started and ended well; raises `LeanRiskError`."""
-    if not config.bundle:
-        # A mistyped path must end here, not make an empty registry that answers nothing.
+    # A mistyped path must end here: it makes no empty registry that answers nothing, and no log of decisions.
+    if config.bundle:
+        Manifest.read(Path(config.bundle))
+    else:
         RegistryConfig.read(config.registry).check_there()
     log = JsonLog()
     service = None if config.workers > 1 else opened_service(config, lines=log)
