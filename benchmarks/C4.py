@@ -133,7 +133,7 @@ def _measured(made: Book, effort: _Effort, progress: Progress) -> tuple[Values, 
     return figures, _bars(made, figures, scores, kept=kept)
 
 
-def _refit(rows: Dataset) -> Gbdt:
+def _refit(rows: Dataset, *, draw: int = 0) -> Gbdt:
     encoder = Encoder.fit(rows, _READING)
     reading = Reading(encoder.inputs, encoder.record)
     return refit_gbdt(
@@ -143,7 +143,7 @@ def _refit(rows: Dataset) -> Gbdt:
         reading,
         params=SLIM_PARAMS,
         rounds=SLIM_ROUNDS,
-        seed=_SEED,
+        seed=_SEED + draw,
     )
 
 

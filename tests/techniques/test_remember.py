@@ -21,10 +21,10 @@ from tests.pipelines.banks import SCHEMA, brokered_data
 RAW = ("income", "amount")
 
 
-def refit(rows):
+def refit(rows, *, draw: int = 0):
     encoder = Encoder.fit(rows)
     reading = Reading(encoder.inputs, encoder.record)
-    return slim_gbdt(encoder.inputs(rows.frame), rows.labels, encoder.fields, reading, seed=1)
+    return slim_gbdt(encoder.inputs(rows.frame), rows.labels, encoder.fields, reading, seed=1 + draw)
 
 
 @pytest.fixture(scope="module")

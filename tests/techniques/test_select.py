@@ -76,10 +76,10 @@ def rows() -> Dataset:
     return Dataset(frame.with_columns(pl.col(pl.Float64).cast(pl.Float32)), schema())
 
 
-def refit(rows: Dataset):
+def refit(rows: Dataset, *, draw: int = 0):
     encoder = Encoder.fit(rows)
     reading = Reading(encoder.inputs, encoder.record)
-    return slim_gbdt(encoder.inputs(rows.frame), rows.labels, encoder.fields, reading, seed=1)
+    return slim_gbdt(encoder.inputs(rows.frame), rows.labels, encoder.fields, reading, seed=1 + draw)
 
 
 def bench_of(rows: Dataset) -> Bench:
@@ -295,7 +295,7 @@ def test_a_hundred_thousand_levels_one_value_and_nothing_at_all_work_side_by_sid
         }
     )
     whole = Dataset(frame, replace(schema(), columns=tuple(schema()[name] for name in frame.columns)))
-    bench = replace(bench_of(whole), refit=lambda rows: refit(thinned(rows, 3000, purpose="test", seed=1)))
+    bench = replace(bench_of(whole), refit=lambda rows, *, draw=0: refit(thinned(rows, 3000, purpose="test", seed=1)))
     start = Candidate(whole.features, refit(thinned(whole, 3000, purpose="test", seed=1)))
     after = technique("select", {**QUICK, "repeats": 0, "rows": 3000, "least": 1}).apply(start, bench)
     found = fates(after)

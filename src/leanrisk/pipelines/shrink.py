@@ -16,6 +16,7 @@ from leanrisk.core.errors import LeanRiskError, ModelError
 from leanrisk.core.measurement import Cost, Measurement
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.schema import Kind
+from leanrisk.core.seeding import derived_seed
 from leanrisk.cost.ledger import Entry, Label
 from leanrisk.cost.rates import Quantity
 from leanrisk.evaluate.fidelity import fidelity
@@ -277,6 +278,10 @@ class _Fold:
         valid = self.job.parts.valid.frame
         return self._judged(blind.predict(valid), after.model.predict(valid))
 
+    def _refit(self, rows: Dataset, *, draw: int = 0) -> Incumbent:
+        seed = derived_seed(self.job.seed, "refit", str(draw)) if draw else self.job.seed
+        return self.beaten.seeing(rows).fitted(rows, seed=seed)
+
     def _prepared(self, step: Step) -> tuple[Bench, Incumbent]:
         teacher = self._teacher() if is_taught(step.technique) else Teacher(None)
         if self._rival is None:
@@ -289,7 +294,7 @@ class _Fold:
             measure=self._measure,
             seed=self.job.seed,
             progress=self.job.progress,
-            refit=lambda rows: self.beaten.seeing(rows).fitted(rows, seed=self.job.seed),
+            refit=self._refit,
             memory=None if self.job.events is None else lambda: self.job.memory,
             texts=self.job.texts,
             unlabelled=unlabelled_rows(self.job),

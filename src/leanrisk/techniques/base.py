@@ -191,6 +191,17 @@ class Teacher:
     represent: Represent | None = None
 
 
+class Refit(Protocol):
+    """Fits the incumbent's kind of model anew, with its fixed parameters, on the features of some rows.
+
+    Another `draw` is another seed of the same fit; 0 is the one that counts.
+    """
+
+    def __call__(self, rows: Dataset, *, draw: int = 0) -> Model:
+        """Return the model."""
+        ...
+
+
 @dataclass(frozen=True)
 class Bench:
     """All that a technique may see. The test part is not here, so no technique can look at it.
@@ -210,7 +221,7 @@ class Bench:
     seed: int
     objective: str = "binary"
     progress: Progress = _SILENT
-    refit: Callable[[Dataset], Model] | None = None
+    refit: Refit | None = None
     memory: Callable[[], MemoryStore] | None = None
     texts: TextColumns | None = None
     compare: Compare | None = None

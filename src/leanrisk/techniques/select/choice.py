@@ -52,9 +52,20 @@ class Choice:
         """Return a point with what the validation rows say of it, where the folds let it through."""
         return self.referee.confirmed(point, self.names) if point.borne else point
 
-    def best(self, points: Sequence[Point]) -> Point:
-        """Return the cheapest of the points by the validation rows, within the budget where any is."""
+    def best(self, points: Sequence[Point], progress: Progress) -> tuple[Point, list[Point]]:
+        """Return the cheapest of the points by the validation rows, within the budget where any is, and all points.
+
+        Sets that one fit lets through are fitted again before, and so are their larger neighbours.
+        """
         judged = [point for point in points if point.valid]
+        passed = [place for place, point in enumerate(judged) if place and point.on_valid.passing]
+        again = sorted({near for place in passed for near in (place - 1, place)})
+        with progress.track("fitting the nearest sets again", total=len(again)) as advance:
+            for place in again:
+                judged[place] = self.referee.averaged(judged[place], self.names)
+                advance(1)
         seen = [point.on_valid for point in judged]
         found = cheapest(seen, self.holds) or cheapest(seen) or seen[0]
-        return judged[next(place for place, point in enumerate(seen) if point is found)]
+        chosen = judged[next(place for place, point in enumerate(seen) if point is found)]
+        calmer = {id(point.round): point for point in judged}
+        return chosen, [calmer.get(id(point.round), point) for point in points]

@@ -35,7 +35,8 @@ class Point:
     `ks` and `auc` are out of fold on the older rows, `newest_ks` on the newest rows by a model of the older ones (None
     without a decision time). `dropped`: what was given up as a whole to come here (a look-up, the unstable features),
     empty for a round of elimination. `valid` and `valid_ks` are what the validation rows say of it, by the incumbent's
-    kind of model refitted on the set; empty and None for a set that was not put to them.
+    kind of model refitted on the set; empty and None for a set that was not put to them. `averaged` is the same by the
+    mean of several fits on either side, for sets on which the choice hangs: of one fit each, luck moves a difference.
     """
 
     round: Round
@@ -48,11 +49,16 @@ class Point:
     dropped: str = ""
     valid: tuple[Judged, ...] = ()
     valid_ks: float | None = None
+    averaged: tuple[Judged, ...] = ()
 
     @property
     def on_valid(self) -> Point:
         """The point as the validation rows alone judge it."""
         return replace(self, judged=self.valid, steady=True)
+
+    @property
+    def _calmer(self) -> Point:
+        return replace(self, judged=self.averaged) if self.averaged else self
 
     @property
     def proven(self) -> bool:
@@ -89,6 +95,7 @@ class Point:
             "differences": _told(self.judged),
             "valid_ks": self.valid_ks,
             "valid_differences": _told(self.valid),
+            "averaged_differences": _told(self.averaged),
         }
 
 
@@ -136,8 +143,8 @@ def cheapest(points: Sequence[Point], affordable: Callable[[Basket], bool] = lam
 
     Passing is what a gate asks where rows do not decide: estimates within the margins. Proven is a passing set whose KS
     has its lower bound there, too. Of many sets some look good by luck, so a set counts only where the next larger one
-    is not shown to be inferior, and where the mean of both uses up no more than half of a margin. Only sets that are
-    `affordable` are chosen. None without any.
+    is not shown to be inferior, and where the mean of both uses up no more than half of a margin; by the mean of several
+    fits, too, where there are such. Only sets that are `affordable` are chosen. None without any.
     """
     steady = [point for place, point in enumerate(points) if place == 0 or _supported(points, place)]
     proven = [point for point in steady[1:] if decided(point) and affordable(point.basket)]
@@ -159,10 +166,10 @@ def left_standing(points: Sequence[Point], affordable: Callable[[Basket], bool])
 
 def _supported(points: Sequence[Point], place: int) -> bool:
     # A smaller neighbour says nothing: that it has lost is what makes this set the last one.
-    larger, point = points[place - 1], points[place]
-    means = ((other.value + own.value) / 2 for other, own in zip(larger.judged, point.judged, strict=True))
-    smooth = all(mean >= _SPARE * own.margin for mean, own in zip(means, point.judged, strict=True))
-    return point.passing and larger.borne and smooth
+    larger, point = points[place - 1]._calmer, points[place]
+    both = zip(larger.judged, point._calmer.judged, strict=True)
+    smooth = all((other.value + own.value) / 2 >= _SPARE * own.margin for other, own in both)
+    return point.passing and point._calmer.passing and larger.borne and smooth
 
 
 def hopeless(points: Sequence[Point]) -> bool:

@@ -126,7 +126,7 @@ class _Search:
         champions = self._eliminated(judge, points)
         choice = Choice(referee, self.fields.names, self.wanted.budget.holds)
         points = self._refined(judge, choice.asked(points, self.progress), choice)
-        chosen = choice.best(points)
+        chosen, points = choice.best(points, self.progress)
         calls = self._calls_dropped(judge, chosen, referee)
         taken = [point for point in calls if _given_up(point, chosen)]
         chosen = taken[-1] if taken else chosen
