@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 
 from leanrisk.core.progress import Silent
 from leanrisk.models.gbdt_attribution import Attribution
@@ -75,6 +76,9 @@ class Scripted:
         self.asked.append(asked.basket.features)
         return replace(asked, valid=self.says[asked.basket.features], valid_ks=0.3)
 
+    def averaged(self, asked, names):
+        return replace(asked, averaged=self.says[asked.basket.features])
+
 
 def asked(says):
     referee = Scripted(says)
@@ -96,4 +100,27 @@ def test_asking_less_changes_nothing_in_what_is_chosen():
     points = [point(features, LEVEL if features < 10 else WHOLE) for features in says]
     choice = Choice(Scripted(says), [], lambda basket: True)
     every = [replace(each, valid=says[each.basket.features], valid_ks=0.3) for each in points]
-    assert choice.best(choice.asked(points, Silent())).basket == choice.best(every).basket
+    told = [choice.best(those, Silent())[0].basket for those in (choice.asked(points, Silent()), every)]
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    ("larger", "smaller", "features"),
+    [
+        # Unlucky in its one fit, the larger set would drag the smaller one down with it.
+        ((-0.012, -0.012), (0.0, -0.001), 10),
+        ((-0.012, -0.002), (0.0, -0.001), 8),
+        # Lucky in its one fit, the smaller set is not what it seems.
+        ((-0.001, -0.001), (0.002, -0.008), 9),
+        # What would be deployed is the one fit: it must pass itself.
+        ((-0.001, -0.001), (-0.009, 0.001), 9),
+    ],
+)
+def test_luck_of_a_single_fit_neither_saves_a_set_nor_fells_its_neighbour(larger, smaller, features):
+    points = [
+        replace(point(10 - place, said(0.0, -0.03, auc=one)), averaged=said(0.0, -0.03, auc=mean))
+        for place, (one, mean) in enumerate([(0.0, 0.0), larger, smaller])
+    ]
+    found = cheapest(points)
+    assert found is not None
+    assert found.basket.features == features

@@ -18,6 +18,10 @@ class Confirming(Protocol):
         """Return the point with what validation says of it; `names` are those of all columns, by position."""
         ...
 
+    def averaged(self, point: Point, names: Sequence[str]) -> Point:
+        """Return a confirmed point with what they say of the mean of several fits."""
+        ...
+
 
 @dataclass(frozen=True)
 class Choice:

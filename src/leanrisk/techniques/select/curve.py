@@ -141,7 +141,7 @@ class Judge:
 def cheapest(points: Sequence[Point], affordable: Callable[[Basket], bool] = lambda basket: True) -> Point | None:
     """Return the cheapest of `points` that is proven, the largest set first; where only the largest is, that passes.
 
-        Passing is what a gate asks where rows do not decide: estimates within the margins. Proven is a passing set whose KS
+    Passing is what a gate asks where rows do not decide: estimates within the margins. Proven is a passing set whose KS
     has its lower bound there, too. Of many sets some look good by luck, so a set counts only where the next larger one
     is not shown to be inferior, and where the mean of both uses up no more than half of a margin; all of it by the mean
     of several fits, too, where there are such. Only sets that are `affordable` are chosen. None without any.
