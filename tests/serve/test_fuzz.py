@@ -117,6 +117,8 @@ def test_whatever_bytes_are_sent(running, path):
         ("POST", "/v2/models/{model}/infer"),
         ("GET", "/v2/models/{model}/versions/{version}"),
         ("GET", "/model"),
+        ("POST", "/admin/promote"),
+        ("POST", "/admin/approve"),
     ],
 )
 def test_what_the_document_allows_and_what_it_does_not(api, method, path):

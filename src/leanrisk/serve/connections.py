@@ -208,8 +208,9 @@ class Connection(HttpToolsProtocol):
     def look(self, step: float) -> None:
         """Let `step` seconds pass, and end the connection where it is late."""
         if self._turned_away or self.flow.write_paused or self.transport.is_closing():
+            # The first step may have begun before: it is given away, so that nobody is cut off early.
             self._stalled += step
-            if self._stalled > (_LINGER_S if self._turned_away else self._limits.arrive_s):
+            if self._stalled - step > (_LINGER_S if self._turned_away else self._limits.arrive_s):
                 if not self._turned_away:
                     self._told(Refusal(408, "not-read", "The caller did not read its answer."))
                 self._cut()
@@ -222,7 +223,7 @@ class Connection(HttpToolsProtocol):
             return
         self._waited += step
         # What is read after the answer went out is thrown away: more of it buys no more time.
-        if self._waited <= self._limits.arrive_s + (self._received / _LEAST_RATE if at_work else 0):
+        if self._waited - step <= self._limits.arrive_s + (self._received / _LEAST_RATE if at_work else 0):
             return
         if not self._received:
             self.transport.close()
