@@ -5,13 +5,11 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import polars as pl
 import pytest
 
 from leanrisk.core.dataset import Dataset
 from leanrisk.core.errors import ConfigError, ModelError
 from leanrisk.core.metrics import auc
-from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.evaluate.gates import GateConfig, judge
 from leanrisk.features.encoder import Encoder
 from leanrisk.models.gbdt import Gbdt
@@ -22,6 +20,7 @@ from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.synthesize.arm import Arm, Method, arm_of, plain_arm
 from leanrisk.techniques.synthesize.search import Search, caught_shares
+from tests.models.scarce_books import NUMBERS, book
 
 GENERATOR = {"kind": "vae", "width": 24, "latent": 4, "batch": 64, "steps": 40}
 QUICK = {
@@ -33,34 +32,6 @@ QUICK = {
 }
 PARAMS = {"learning_rate": 0.1, "num_leaves": 7, "min_data_in_leaf": 20, "min_sum_hessian_in_leaf": 12.0}
 """So much evidence in each leaf that few bads alone allow next to no split: what weights and made bads then give."""
-NUMBERS = tuple(f"x{place}" for place in range(6))
-
-
-def schema() -> Schema:
-    return Schema(
-        (
-            *(Column(name, Kind.NUMERIC) for name in NUMBERS),
-            Column("region", Kind.CATEGORY),
-            Column("day", Kind.DATE, Role.TIME),
-            Column("note", Kind.CATEGORY, Role.IGNORED),
-            Column("bad", Kind.NUMERIC, Role.TARGET),
-        )
-    )
-
-
-def book(rows: int, bads: int, *, seed: int, signal: float = 1.3) -> Dataset:
-    rng = np.random.default_rng(seed)
-    bad = rng.permutation(rows) < bads
-    frame = pl.DataFrame(
-        {
-            **{name: rng.normal(size=rows) + signal * bad * (place < 4) for place, name in enumerate(NUMBERS)},
-            "region": np.where(rng.random(rows) < 0.3, "south", "north"),
-            "day": pl.Series(np.datetime64("2024-01-01") + rng.integers(0, 300, rows)).cast(pl.Date),
-            "note": ["n"] * rows,
-            "bad": bad.astype(np.int8),
-        }
-    )
-    return Dataset(frame.with_columns(pl.col(NUMBERS).cast(pl.Float32)), schema())
 
 
 def weighted(encoder, rows, weights):
@@ -208,3 +179,46 @@ def test_made_rows_are_rows_of_the_table(train):
     assert search.rows.rows == 800
     assert (search.rows.labels == 1).sum() == 20
     assert arm_of({"arm": plain_arm(replace(arm, weight=np.inf))}).weight == np.inf
+
+
+def test_bags_and_tilts_are_means_of_models_that_see_every_bad(train):
+    fit = bench_of(train).weighted
+    assert fit is not None
+    seen = []
+
+    def watched(rows, weights):
+        seen.append((rows, weights))
+        return fit(rows, weights)
+
+    for method, share in ((Method.BAGS, 0.0), (Method.TILT, 0.5)):
+        seen.clear()
+        arm = Arm(method, share, members=3)
+        model = arm.fitted(train, watched)
+        assert isinstance(model, Gbdt)
+        assert model.rounds == 3 * 30
+        assert len(seen) == 3
+        for rows, weights in seen:
+            real = rows.rows if method is Method.BAGS else 520
+            assert rows.labels[:20].sum() == 20
+            assert weights[:20].sum() == pytest.approx(500, rel=1e-4)
+            assert weights[20:real].sum() == pytest.approx(500)
+            made = weights[real:].sum()
+            assert made == pytest.approx(0 if method is Method.BAGS else 1000, rel=1e-3)
+        assert not seen[0][0].frame.equals(seen[1][0].frame), "each member sees other goods"
+
+
+def test_a_tilt_helps_where_a_line_tells_bads_and_the_step_says_what_it_beat(train):
+    settings = {**QUICK, "methods": ("bags", "tilt"), "tilts": (0.5,), "members": 2, "against": 0.0}
+    after = technique("synthesize", settings).apply(start_of(train), bench_of(train))
+    told = after.details["synthesize"]
+    assert [arm["arm"] for arm in told["arms"]] == ["weights, bads as goods", "bags of 2", "tilt 50% of 2"]
+    assert told["arms"][0]["weight"] is None
+    assert told["arms"][2]["recall"] > told["arms"][0]["recall"]
+    assert not after.objection
+    assert arm_of(json.loads(json.dumps(told))) == after.enrichment
+
+
+@pytest.mark.parametrize("settings", [{"tilts": (1.0,)}, {"tilts": ()}, {"members": 0}, {"against": -1.0}])
+def test_settings_of_means_are_checked(settings):
+    with pytest.raises(ConfigError, match=r"synthesize\."):
+        technique("synthesize", settings)

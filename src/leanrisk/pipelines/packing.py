@@ -22,6 +22,10 @@ from leanrisk.registry.bundle import Bundle, write_bundle
 from leanrisk.registry.reference import reference_rows
 from leanrisk.techniques.base import Candidate
 from leanrisk.techniques.graph_model import GraphModel
+from leanrisk.techniques.synthesize.arm import Arm, plain_arm
+
+ENRICHMENT = "enrichment"
+"""The manifest's fact that says how made rows teach."""
 
 
 def pack(
@@ -60,6 +64,7 @@ def pack(
         "keep": job.recipe.refresh.keep,
         **settings_told(job.recipe.refresh, job.recipe.gates),
         **_text_step(job, candidate),
+        **_enrichment(candidate),
         "incumbent": {"kind": beaten.model.kind, "params": beaten.params, "rounds": beaten.rounds},
     }
     stability = {row["name"]: row["psi"] for row in feature_psi(job.parts.train, job.parts.valid)}
@@ -87,3 +92,9 @@ def _text_step(job: Job, candidate: Candidate) -> dict[str, Any]:
     if not candidate.reading.models:
         return {}
     return {SETTINGS: next(asdict(step)["settings"] for step in job.recipe.steps if step.technique == "text")}
+
+
+def _enrichment(candidate: Candidate) -> dict[str, Any]:
+    """Return how trees were helped where bads are few, so that the teacher of a later round is helped, too."""
+    arm = candidate.enrichment
+    return {ENRICHMENT: plain_arm(arm)} if isinstance(arm, Arm) else {}

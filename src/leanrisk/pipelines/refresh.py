@@ -32,7 +32,7 @@ from leanrisk.pipelines.reading import PHASE as TEXT
 from leanrisk.pipelines.reading_anew import read_anew
 from leanrisk.pipelines.recipe import RefreshConfig
 from leanrisk.pipelines.replay import save_replay
-from leanrisk.pipelines.round_teacher import PHASE, teacher_of_round
+from leanrisk.pipelines.round_teacher import PHASE, made_of, teacher_of_round
 from leanrisk.registry.bundle import Bundle, check_replaceable, write_bundle
 from leanrisk.registry.manifest import MEMORY
 from leanrisk.techniques.base import Bench, Candidate, unmeasured
@@ -203,6 +203,7 @@ class _Round:
             "left_out": self.rows.left_out,
             "replayed": 0 if self.rows.older is None else self.rows.older.rows,
             "drift": self.rows.drift,
+            "made_rows": made_of(self.checkpoint),
             "tuning": after.model.tuning if isinstance(after.model, GraphModel) else None,
             "cost": asdict(self.ledger.cost(*_PHASES)),
             "gates": [gate.to_dict() for gate in results],
