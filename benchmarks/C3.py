@@ -20,6 +20,8 @@ from leanrisk.core.seeding import generator
 from leanrisk.models.synthesis.settings import GeneratorConfig
 
 _SEEDS: Mapping[int, int] = {25: 10, 50: 10, 100: 10, 200: 3, 500: 2}
+_FIRST = 10
+"""Earlier draws were looked at while the rule was found by which a tilt is taken."""
 _SCARCE = 100
 _AIM = 0.27
 _QUICK = Effort(goods_per_bad=60, folds=2, generator=GeneratorConfig(batch=64, steps=20, latent=4, width=16))
@@ -60,7 +62,7 @@ def _cells(
 ) -> list[Cell]:
     found = [] if kept is None else kept_cells(kept)
     known = {(cell.book, cell.bads, cell.seed) for cell in found}
-    plan = [each for each in planned(books, seeds) if each not in known]
+    plan = [each for each in planned(books, seeds, first=_FIRST) if each not in known]
     with progress.track("cells", len(plan)) as advance:
         for name, bads, seed in plan:
             if books[name].holds(bads, goods_per_bad=effort.goods_per_bad):

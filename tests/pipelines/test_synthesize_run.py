@@ -6,13 +6,16 @@ import json
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from leanrisk.cost.ledger import Ledger
 from leanrisk.pipelines.recipe import Recipe
+from leanrisk.pipelines.refresh import refresh
 from leanrisk.pipelines.run import run_recipe
 from leanrisk.pipelines.shrink import REPLACED, shrink
 from leanrisk.registry.bundle import Bundle
+from tests.pipelines.rounds import OPEN, QUICK, later
 from tests.pipelines.tiny import SEED, loan_data, tiny_recipe
 
 MADE = {
@@ -96,3 +99,19 @@ def test_a_run_that_was_cut_goes_on_with_the_same_teacher(tmp_path, monkeypatch)
     assert bundle is not None
     assert whole is not None
     assert np.array_equal(bundle.score(scarce().frame), whole.score(scarce().frame))
+
+
+def test_a_refresh_makes_its_rows_anew_where_bads_are_enough(finished, tmp_path):
+    out, result = finished
+    step = next(step for step in result["steps"] if step["technique"] == "synthesize")
+    assert step["accepted"]
+    told = json.loads((out / "bundle" / "manifest.json").read_text())["facts"]["enrichment"]
+    assert told["method"] != "nothing"
+    _, verdict = refresh(out / "bundle", later(), out=tmp_path / "many", config=QUICK, gates=OPEN, seed=SEED)
+    assert verdict["made_rows"] == step["details"]["chosen"]
+    new = later()
+    few = pl.concat([new.filter(bad=0), new.filter(bad=1).sample(10, seed=1)])
+    old = later(200, round_=0)
+    older = pl.concat([old.filter(bad=0), old.filter(bad=1).head(1)])
+    _, verdict = refresh(out / "bundle", few, out=tmp_path / "few", config=QUICK, gates=OPEN, replay=older, seed=SEED)
+    assert verdict["made_rows"] is None

@@ -19,7 +19,8 @@ from leanrisk.models.incumbent import Reading
 from leanrisk.techniques.base import Bench, Candidate, Teacher, unmeasured
 from leanrisk.techniques.catalogue import technique
 from leanrisk.techniques.synthesize.arm import Arm, Method, arm_of, plain_arm
-from leanrisk.techniques.synthesize.search import Search, caught_shares
+from leanrisk.techniques.synthesize.search import Search, Tried, caught_shares
+from leanrisk.techniques.synthesize.technique import Synthesize
 from tests.models.scarce_books import NUMBERS, book
 
 GENERATOR = {"kind": "vae", "width": 24, "latent": 4, "batch": 64, "steps": 40}
@@ -222,3 +223,15 @@ def test_a_tilt_helps_where_a_line_tells_bads_and_the_step_says_what_it_beat(tra
 def test_settings_of_means_are_checked(settings):
     with pytest.raises(ConfigError, match=r"synthesize\."):
         technique("synthesize", settings)
+
+
+def test_with_few_bads_a_tilt_is_taken_unless_it_is_worse():
+    def tried(method, gain, error, bads):
+        return Tried(Arm(method), np.full(bads, 0.3 + gain), gain, error)
+
+    step = Synthesize()
+    for bads, gain, takes in ((20, -0.01, True), (20, -0.03, False), (200, 0.01, False), (200, 0.04, True)):
+        first, tilt = tried(Method.NOTHING, 0.0, 0.0, bads), tried(Method.TILT, gain, 0.02, bads)
+        assert (step.chosen([first, tilt]) is tilt) is takes
+    first, bags = tried(Method.NOTHING, 0.0, 0.0, 20), tried(Method.BAGS, 0.03, 0.02, 20)
+    assert step.chosen([first, bags]) is first, "other ways must be proven"

@@ -26,8 +26,10 @@ class Synthesize:
     `against`: what they weigh in the model that others have to beat, 1 as much as a good. `segment`: columns that
     generators draw by, the decision time among them where it is named. The choice is made out of fold, over `folds`
     of at most `rows` training rows, by mean recall at small alert budgets; an arm must be better than the one to
-    beat by more than `proof` standard errors: of several arms on few bads one looks good by luck. What is chosen is
-    recalibrated, always. `label_curve`: whether it is worked out how many labels the made rows replace.
+    beat by more than `proof` standard errors: of several arms on few bads one looks good by luck. Up to `scarce`
+    bads prove next to nothing: there a tilt, which caught more on other books (C3), is taken unless it is worse by
+    `doubt` standard errors. What is chosen is recalibrated, always. `label_curve`: whether it is worked out how
+    many labels the made rows replace.
     """
 
     methods: tuple[Method, ...] = (
@@ -40,13 +42,15 @@ class Synthesize:
     )
     against: float = 1.0
     ratios: tuple[float, ...] = (0.05,)
-    tilts: tuple[float, ...] = (1 / 3, 0.75)
+    tilts: tuple[float, ...] = (1 / 3,)
     members: int = 5
     weights: tuple[float, ...] = (30.0,)
     segment: tuple[str, ...] = ()
     folds: int = 3
     rows: int = 30_000
     proof: float = 1.645
+    scarce: int = 100
+    doubt: float = 1.0
     label_curve: bool = True
     generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(batch=256, steps=600, latent=16))
     name: str = "synthesize"
@@ -61,8 +65,10 @@ class Synthesize:
                 f"synthesize.weights and against must be 0 or more: they are {list(self.weights)} and {self.against}. "
                 "Correct them."
             )
-        if self.folds < 2 or self.rows < 500 or self.proof < 0:
-            raise ConfigError("synthesize.folds must be at least 2, rows at least 500 and proof 0 or more. Raise them.")
+        if self.folds < 2 or self.rows < 500 or min(self.proof, self.scarce, self.doubt) < 0:
+            raise ConfigError(
+                "synthesize.folds must be at least 2, rows at least 500; proof, scarce and doubt 0 or more. Raise them."
+            )
 
     def apply(self, candidate: Candidate, bench: Bench) -> Candidate:
         """Return the candidate with trees that learned from made bads too, or from weighted ones.
@@ -108,8 +114,12 @@ class Synthesize:
         return search, search.tried(self.arms(seed))
 
     def chosen(self, found: Sequence[Tried]) -> Tried:
-        """Return the arm that is taken: the first of them where none is shown to be better."""
-        return best(found, proof=self.proof)
+        """Return the arm that is taken: the one shown to be better, else with few bads a tilt, else the first."""
+        taken = best(found, proof=self.proof)
+        if taken is not found[0] or found[0].caught.size > self.scarce:
+            return taken
+        tilts = (each for each in found if each.arm.method is Method.TILT and each.gain > -self.doubt * each.error)
+        return max(tilts, key=lambda each: each.recall, default=taken)
 
     def arms(self, seed: int) -> list[Arm]:
         """Return every arm, first the one that the others have to beat."""
