@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import signal
 import socket
 import time
 from typing import Any
@@ -30,7 +31,10 @@ def running(tmp_path_factory):
         assert client.score({}).status == 200
         client.close()
         assert not one.events("failed")
-        assert one.stop() == 0
+        # A request that never becomes whole does not hold up the end for the 30 s of drain_s.
+        with talking(one, SCORE + b"Content-Length: 100\r\n\r\n{"):
+            one.process.send_signal(signal.SIGTERM)
+            assert one.process.wait(15) == 0
 
 
 @contextlib.contextmanager

@@ -15,13 +15,13 @@ import uvicorn
 from leanrisk.core.errors import ConfigError, OutputError
 from leanrisk.serve.app import Application
 from leanrisk.serve.connections import Connection
+from leanrisk.serve.follower import stopped
 from leanrisk.serve.service import Service
 from leanrisk.serve.settings import ServeConfig
 
 _BACKLOG = 2_048
 _IDLE_S = 75
-_TICKS = 10
-"""Uvicorn's ticks in a second."""
+_LOOK_S = 1.0
 
 
 class Server(uvicorn.Server):
@@ -49,13 +49,21 @@ class Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal ends it."""
         self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
+        # Also while the service ends: a request that never becomes whole would hold it up for all of `drain_s`.
+        looking = asyncio.create_task(self._look())
+        try:
+            await super().serve(sockets)
+        finally:
+            await stopped(looking)
 
-    async def on_tick(self, counter: int) -> bool:
-        """Look at the connections once a second, and tell whether to end."""
-        if counter % _TICKS == 0:
-            self._service.connections.look(self.server_state.connections, self._loop.time())
-        return await super().on_tick(counter)
+    async def _look(self) -> None:
+        while True:
+            try:
+                self._service.connections.look(self.server_state.connections, self._loop.time())
+            except Exception as error:
+                # One connection that fails in a way nobody thought of must not leave all others without a clock.
+                self._service.lines.error("look-failed", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(_LOOK_S)
 
     def _end(self) -> None:
         self.should_exit = True
