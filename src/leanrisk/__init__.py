@@ -1,4 +1,4 @@
-"""LeanRisk: take a dear risk model, make it lean, and measure what each step saved and what it cost in quality.
+"""LeanRisk: take a costly risk model, make it lean, and measure what each step saved and what it cost in quality.
 
 The names below are loaded on first use, so that importing the package costs nothing and a scoring host never loads
 what only training needs.

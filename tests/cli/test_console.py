@@ -6,7 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from leanrisk.cli.console import RichProgress, many, print_json, stdout, table
+from leanrisk.cli.console import RichProgress, many, print_json, resumable, stdout, table
+from leanrisk.cli.errors import Terminated
 
 
 def console(*, terminal):
@@ -88,3 +89,19 @@ def test_json_is_all_that_is_printed_and_nan_is_refused(capsys):
 
 def test_one_is_no_plural():
     assert [many(number, "row") for number in (0, 1, 2, 1_200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, Terminated])
+def test_a_job_that_is_cut_says_how_to_go_on(tmp_path, capsys, signal):
+    def cut() -> None:
+        with resumable(tmp_path, "--resume"):
+            raise signal
+
+    with pytest.raises(signal):
+        cut()
+    assert capsys.readouterr().err == ""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "state.json").write_text("{}")
+    with pytest.raises(signal):
+        cut()
+    assert "repeat the command with --resume." in capsys.readouterr().err

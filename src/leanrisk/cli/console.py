@@ -7,10 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leanrisk.cli.errors import Terminated
 from leanrisk.core.progress import Advance
 
 if TYPE_CHECKING:
@@ -52,6 +54,17 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+@contextlib.contextmanager
+def resumable(folder: Path, option: str) -> Iterator[None]:
+    """Say how to go on where a signal ends the job and its finished steps are kept in `folder`: with `option`."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        if (folder / "work" / "state.json").is_file():
+            typer.echo(f"Finished steps are kept in {folder / 'work'}: repeat the command with {option}.", err=True)
+        raise
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:

@@ -138,7 +138,7 @@ def leanrisk(
         bool, typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Take a dear risk model, make it lean, and measure what each step saved and what it cost in quality."""
+    """Take a costly risk model, make it lean, and measure what each step saved and what it cost in quality."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

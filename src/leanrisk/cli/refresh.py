@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from leanrisk.cli.console import AsJson, RichProgress, print_json, stdout
+from leanrisk.cli.console import AsJson, RichProgress, print_json, resumable, stdout
 
 
 def refresh(
@@ -32,17 +32,18 @@ def refresh(
     """Teach the last champion what the newest rows say; a round that does not help leaves it unchanged."""
     from leanrisk.pipelines.refresh import refresh as refresh_bundle
 
-    bundle, verdict = refresh_bundle(
-        champion,
-        data,
-        out=out,
-        method=method,
-        text=text,
-        replay=replay,
-        seed=seed,
-        resume=resume,
-        progress=RichProgress(),
-    )
+    with resumable(out, "--resume"):
+        bundle, verdict = refresh_bundle(
+            champion,
+            data,
+            out=out,
+            method=method,
+            text=text,
+            replay=replay,
+            seed=seed,
+            resume=resume,
+            progress=RichProgress(),
+        )
     if as_json:
         print_json({**verdict, "bundle": str(bundle.folder)})
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leanrisk.cli.console import AsJson, EdgeFiles, RichProgress, print_json, stdout
+from leanrisk.cli.console import AsJson, EdgeFiles, RichProgress, print_json, resumable, stdout
 
 
 def run(
@@ -30,18 +30,19 @@ def run(
     from leanrisk.scenarios.run import run as run_scenario
 
     folder = resume or out
-    result = run_scenario(
-        scenario,
-        data=data,
-        schema=schema,
-        edges=named_files(edges or ()),
-        out=folder,
-        seed=seed,
-        preset=preset,
-        changes=changes or (),
-        resume=resume is not None,
-        progress=RichProgress(),
-    )
+    with resumable(folder, f"--resume {folder}"):
+        result = run_scenario(
+            scenario,
+            data=data,
+            schema=schema,
+            edges=named_files(edges or ()),
+            out=folder,
+            seed=seed,
+            preset=preset,
+            changes=changes or (),
+            resume=resume is not None,
+            progress=RichProgress(),
+        )
     if as_json:
         print_json(result)
         return

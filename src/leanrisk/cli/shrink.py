@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from leanrisk.cli.console import AsJson, EdgeFiles, RichProgress, print_json, stdout
+from leanrisk.cli.console import AsJson, EdgeFiles, RichProgress, print_json, resumable, stdout
 
 
 def shrink(
@@ -34,7 +34,8 @@ def shrink(
     tables = named_files(edges or ())
     dataset, _ = dataset_for(recipe, data, schema, edges=tables, seed=seed, progress=progress)
     folder = resume or out
-    bundle = shrink_recipe(dataset, recipe, out=folder, seed=seed, resume=resume is not None, progress=progress)
+    with resumable(folder, f"--resume {folder}"):
+        bundle = shrink_recipe(dataset, recipe, out=folder, seed=seed, resume=resume is not None, progress=progress)
     if as_json:
         print_json({"bundle": None if bundle is None else str(bundle.folder)})
     elif bundle is None:
