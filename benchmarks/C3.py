@@ -1,10 +1,12 @@
 """Claim C3: made rows where real bads are scarce, one bad to 999 goods. Every cell is printed, the losses too.
 
 Cells are kept one by one in a temporary folder by commit, so that a run that was cut goes on where it stopped.
+LEANRISK_C3_CELLS may name further files of cells, of commits whose technique and benchmark were the same.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,9 +48,12 @@ def run(preset: str, progress: Progress) -> Outcome:
             books[name] = book
             figures[f"{name}_pool_bads"] = int((book.pool.labels == 1).sum())
             figures[f"{name}_test_bads"] = int((book.test.labels == 1).sum())
-    cells = _cells(books, seeds, effort, _folder(preset) if full else None, progress)
+    found = _cells(books, seeds, effort, _folder(preset) if full else None, progress)
+    cells = [cell for cell in found if cell.seed >= _FIRST]
     bars = _claims(cells, figures)
-    return Outcome(figures | _told(cells), tuple(bars))
+    explored = _told([cell for cell in found if cell.seed < _FIRST], before="explored_")
+    figures["cells_at"] = ", ".join(sorted(path.stem for path in _others())) or commit()
+    return Outcome(figures | _told(cells) | _worths(cells) | explored, tuple(bars))
 
 
 def _folder(preset: str) -> Path | None:
@@ -57,10 +62,16 @@ def _folder(preset: str) -> Path | None:
     return None if at.endswith("-dirty") else Path(tempfile.gettempdir()) / "leanrisk-C3" / f"{preset}-{at}.jsonl"
 
 
+def _others() -> list[Path]:
+    """Return further files of cells."""
+    return [Path(name) for name in os.environ.get("LEANRISK_C3_CELLS", "").split(os.pathsep) if name]
+
+
 def _cells(
     books: Mapping[str, RareBook], seeds: Mapping[int, int], effort: Effort, kept: Path | None, progress: Progress
 ) -> list[Cell]:
-    found = [] if kept is None else kept_cells(kept)
+    files = [] if kept is None else [kept, *_others()]
+    found = list({(cell.book, cell.bads, cell.seed): cell for file in files for cell in kept_cells(file)}.values())
     known = {(cell.book, cell.bads, cell.seed) for cell in found}
     plan = [each for each in planned(books, seeds, first=_FIRST) if each not in known]
     with progress.track("cells", len(plan)) as advance:
@@ -73,12 +84,12 @@ def _cells(
     return found
 
 
-def _told(cells: Sequence[Cell]) -> Values:
-    """Return the mean recalls of every cell over its draws, and how often each remedy was let through."""
+def _told(cells: Sequence[Cell], *, before: str = "") -> Values:
+    """Return the mean recalls of every cell over its draws, and what was let through in each."""
     figures: Values = {}
     for book, bads in dict.fromkeys((cell.book, cell.bads) for cell in cells):
         mine = _of(cells, book, bads)
-        where = f"{book}_{bads}_bads"
+        where = f"{before}{book}_{bads}_bads"
         figures[f"{where}_draws"] = len(mine)
         figures[f"{where}_recall_weights_balanced"] = _mean([cell.usual for cell in mine])
         figures[f"{where}_recall_weights_tuned"] = _mean([cell.weighted for cell in mine])
@@ -91,6 +102,11 @@ def _told(cells: Sequence[Cell]) -> Values:
         figures[f"{where}_auc_gated"] = _mean([cell.aucs[1] for cell in mine])
         figures[f"{where}_chosen"] = ", ".join(cell.chosen for cell in mine)
         figures |= _limits(f"{where}_gated_less_weights_tuned", np.array([cell.gated - cell.weighted for cell in mine]))
+    return figures
+
+
+def _worths(cells: Sequence[Cell]) -> Values:
+    figures: Values = {}
     for book in dict.fromkeys(cell.book for cell in cells):
         figures |= _worth(book, [cell for cell in cells if cell.book == book])
     return figures
@@ -121,6 +137,8 @@ def _claims(cells: Sequence[Cell], figures: Values) -> list[Bar]:
         low, value, high = _share(scarce, ways)
         name = f"scarce_gain_share_over_weights_{what}"
         figures |= {name: round(value, 4), f"{name}_lo": round(low, 4), f"{name}_hi": round(high, 4)}
+        pooled = sum(cell.gated for cell in scarce) / max(1e-9, sum(getattr(cell, ways) for cell in scarce)) - 1.0
+        figures[f"{name}_pooled"] = round(pooled, 4)
         told = f"up to {_SCARCE} bads: recall of what the gate lets through over {what} class weights, as a share"
         bars.append(Bar.at_least(told, value, _AIM))
         bars.append(Bar.at_least(f"{told}, lower limit", low, 0.0))

@@ -136,3 +136,59 @@ def test_mistakes_of_users_end_with_2_and_leave_nothing(words, table, tmp_path, 
     assert main(["synthesize", str(table), *words]) == 2
     assert "Traceback" not in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["loans.parquet"]
+
+
+def odd_table(folder, **columns):
+    """A table of 300 rows with further columns beside a number and an outcome of which one row is bad."""
+    frame = pl.DataFrame({"money": np.arange(300.0), "bad": [1] + [0] * 299, **columns})
+    file = folder / "odd.parquet"
+    frame.write_parquet(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [("bad=1", "fewer than 5"), ("bad=2", "no row has 'bad'"), ("empty=1", "all are missing")],
+    ids=["one-bad", "no-bad", "empty"],
+)
+def test_classes_that_no_row_or_one_row_has_are_refused_before_anything_is_learned(
+    condition, says, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    file = odd_table(tmp_path, empty=pl.Series([None] * 300, dtype=pl.Float64))
+    assert main(["synthesize", str(file), "--rows", "5", "--condition", condition]) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.parquet"]
+
+
+def test_odd_columns_are_drawn_as_what_they_are(tmp_path):
+    rows = pl.read_parquet(
+        odd_table(
+            tmp_path,
+            one=pl.Series(["same"] * 300),
+            empty=pl.Series([None] * 300, dtype=pl.String),
+            name=pl.Series([f"customer {place}" for place in range(300)]),
+        )
+    )
+    made = generate(rows, ["one"], 20)
+    assert made["one"].unique().to_list() == ["same"]
+    assert made["empty"].null_count() == 20
+    assert made["name"].unique().to_list() == ["(other)"], "an identifier does not come out"
+    few = settings.GeneratorConfig(settings.Kind.VAE, width=8, latent=2, batch=512, steps=2)
+    assert generate(rows, ["one"], 1, config=few).height == 1, "a batch may be larger than the table"
+
+
+def test_constraints_that_contradict_each_other_end_with_2(table, tmp_path, capsys):
+    (tmp_path / "schema.toml").write_text(
+        "\n".join(
+            [
+                "[constraints]",
+                'ranges = [{ column = "age", least = 70, most = 18 }]',
+                '[[columns]]\nname = "age"\nkind = "numeric"',
+            ]
+        )
+    )
+    words = ["synthesize", str(table), "--rows", "5", "--schema", str(tmp_path / "schema.toml")]
+    assert main([*words, "--out", str(tmp_path / "new.parquet")]) == 2
+    assert "age" in capsys.readouterr().err
+    assert not (tmp_path / "new.parquet").exists()
