@@ -137,3 +137,45 @@ def test_what_is_no_batch_is_refused_by_name(running, body, kind, status, code):
 def test_more_rows_than_the_limit_are_refused(running):
     told = ask(running, parquet(table(30_001)), PARQUET)
     assert (told.status, told.json["code"]) == (413, "too-many-rows")
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        (pa.decimal256(70, 2), stream),
+        (pa.decimal256(70, 2), parquet),
+        (pa.duration("us"), parquet),
+        (pa.list_(pa.duration("s")), stream),
+        (pa.dictionary(pa.int8(), pa.duration("s")), stream),
+    ],
+)
+def test_a_column_of_a_kind_that_is_not_read_is_named(running, kind, written):
+    rows = table(3)
+    rows = rows.set_column(rows.schema.get_field_index("sector"), "sector", pa.nulls(3, kind))
+    told = ask(running, written(rows), ARROW if written is stream else PARQUET)
+    assert (told.status, told.json["code"]) == (422, "faulty-table")
+    assert [(fault["field"], fault["rule"]) for fault in told.json["faults"]] == [("sector", "unread-kind")]
+
+
+def test_offsets_that_point_elsewhere_end_no_process(running):
+    # Arrow itself looks at none of them when it reads.
+    offsets = np.array([0, 4, 2_000_000_000, 12], dtype=np.int32)
+    texts = pa.StringArray.from_buffers(3, pa.py_buffer(offsets), pa.py_buffer(b"millfarmmill"))
+    rows = table(3)
+    told = ask(running, stream(rows.set_column(rows.schema.get_field_index("sector"), "sector", texts)), ARROW)
+    assert (told.status, told.json["code"]) == (400, "not-a-table")
+    assert ask(running, stream(rows), ARROW).status == 200
+
+
+def test_damaged_tables_are_answered_or_refused_and_end_no_process(running):
+    rng = np.random.default_rng(4)
+    client = running.client()
+    for body, kind in ((stream(table(40)), ARROW), (parquet(table(40)), PARQUET)):
+        for _ in range(100):
+            damaged = bytearray(body)
+            for place in rng.integers(len(damaged), size=rng.integers(1, 4)):
+                damaged[place] = rng.choice([0, 1, 127, 128, 255])
+            told = client.ask("POST", "/score/batch", bytes(damaged), {"Content-Type": kind})
+            assert told.status in (200, 400, 413, 422), told
+    client.close()
+    assert not running.events("failed")

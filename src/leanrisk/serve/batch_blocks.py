@@ -11,19 +11,29 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leanrisk.serve.refusal import Refusal
+from leanrisk.serve.refusal import MOST_FAULTS, Refusal
 
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 BLOCK_ROWS = 16_384
 
 
 def blocks_of(asked: IO[bytes], kind: str) -> Iterator[pl.DataFrame]:
-    """Yield a file's rows, `BLOCK_ROWS` at a time; raises whatever Arrow and Polars raise for other bytes."""
+    """Yield a file's rows, `BLOCK_ROWS` at a time; raises whatever Arrow and Polars raise for other bytes.
+
+    Columns of a kind that is not read are refused by name (`Refusal`, 422).
+    """
     # Mapped, so that Arrow reads numbers where they lie.
     asked.flush()
     source = pa.BufferReader(pa.py_buffer(mmap.mmap(asked.fileno(), 0, access=mmap.ACCESS_READ)))
-    batches = pq.ParquetFile(source).iter_batches(BLOCK_ROWS) if kind == PARQUET else pa.ipc.open_stream(source)
-    for table in _together(batches):
+    batches: Iterable[pa.RecordBatch]
+    if kind == PARQUET:
+        file = pq.ParquetFile(source)
+        columns, batches = file.schema_arrow, file.iter_batches(BLOCK_ROWS)
+    else:
+        stream = pa.ipc.open_stream(source)
+        columns, batches = stream.schema, stream
+    _check_kinds(columns)
+    for table in _together(_sound(batches)):
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
         yield frame.rechunk()
@@ -35,10 +45,48 @@ def next_block(blocks: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
         return next(blocks, None)
     except Refusal:
         raise
-    except Exception as error:
+    except (Exception, pl.exceptions.PanicException) as error:
         # Arrow and Polars raise errors of many kinds for bytes that are no table; none is the service's fault.
         what = json.dumps(f"{type(error).__name__}: {error}"[:200])
         raise Refusal(400, "not-a-table", f"A batch must be whole and readable: {what}.") from error
+
+
+def _sound(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches after looking at every offset, index and text in them.
+
+    Arrow trusts them as they come, and so does whoever reads them: a wrong one would end the process.
+    """
+    for batch in batches:
+        batch.validate(full=True)
+        yield batch
+
+
+def _check_kinds(columns: pa.Schema) -> None:
+    wrong = [column for column in columns if not _readable(column.type)]
+    if wrong:
+        faults = [
+            {
+                "field": column.name[:80],
+                "rule": "unread-kind",
+                "message": f"no column is read that is {str(column.type)[:80]}",
+                "way_out": "Send numbers, texts, dates, times or truth values.",
+            }
+            for column in wrong[:MOST_FAULTS]
+        ]
+        raise Refusal(422, "faulty-table", f"Columns of a kind that is not read: {len(wrong)}.", faults=faults)
+
+
+def _readable(kind: pa.DataType) -> bool:
+    of = pa.types
+    if of.is_dictionary(kind):
+        return _readable(kind.value_type)
+    if of.is_list(kind) or of.is_large_list(kind) or of.is_fixed_size_list(kind) or of.is_struct(kind):
+        # Some column that the model leaves alone may be one; where it reads one, it says so.
+        return all(_readable(kind.field(place).type) for place in range(kind.num_fields))
+    texts = of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind)
+    numbers = of.is_integer(kind) or of.is_floating(kind) or of.is_decimal128(kind) or of.is_boolean(kind)
+    moments = of.is_date(kind) or of.is_time(kind) or of.is_timestamp(kind)
+    return bool(texts or numbers or moments or of.is_binary(kind) or of.is_large_binary(kind) or of.is_null(kind))
 
 
 def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
