@@ -45,7 +45,7 @@ class Effort:
     folds: int = 3
     rows: int = 15_000
     tested: int = 100
-    methods: tuple[Method, ...] = (Method.TILT,)
+    methods: tuple[Method, ...] = (Method.BAGS, Method.SMOTE, Method.TILT)
     generator: GeneratorConfig = field(default_factory=lambda: GeneratorConfig(batch=256, steps=200, latent=16))
 
 
@@ -55,7 +55,7 @@ class Cell:
 
     `usual`: LightGBM with weights that balance the classes, no tuning. `weighted`: size and weight tuned out of fold;
     the incumbent that the step has to beat. `arms`: every remedy. `gated`: what the step lets through. `aucs` are those
-    of `weighted` and `gated`; `gain_errors` is the first remedy's gain out of fold in standard errors.
+    of `weighted` and `gated`.
     """
 
     book: str
@@ -67,7 +67,6 @@ class Cell:
     chosen: str
     gated: float
     aucs: tuple[float, float]
-    gain_errors: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,6 @@ class Draw:
             "refused" if chosen is found[0] else chosen.arm.label,
             recalls[chosen.arm.label],
             (auc(self.book.test.labels, before), auc(self.book.test.labels, after)),
-            found[1].gain / max(1e-9, found[1].error),
         )
 
     def _fit(self, size: str) -> WeightedFit:
