@@ -16,6 +16,7 @@ import pytest
 
 from leanrisk.serve.batch_blocks import ARROW, PARQUET
 from leanrisk.serve.batch_route import BatchRoute
+from leanrisk.serve.batch_sizes import check_file, check_stream
 from leanrisk.serve.call import Call
 from leanrisk.serve.keys import ANYBODY
 from leanrisk.serve.refusal import Refusal
@@ -165,6 +166,37 @@ def test_offsets_that_point_elsewhere_end_no_process(running):
     told = ask(running, stream(rows.set_column(rows.schema.get_field_index("sector"), "sector", texts)), ARROW)
     assert (told.status, told.json["code"]) == (400, "not-a-table")
     assert ask(running, stream(rows), ARROW).status == 200
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_a_stream_that_unpacks_to_too_much_is_refused_before_it_is(codec):
+    rows = pa.table(
+        {
+            "number": np.zeros(50_000),
+            "text": ["x" * 100] * 50_000,
+            "level": pa.array(["a" * 1_000, "b"] * 25_000).dictionary_encode(),
+        }
+    )
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, rows.schema, options=pa.ipc.IpcWriteOptions(compression=codec)) as writer:
+        writer.write_table(rows)
+    packed, told = pa.py_buffer(sink.getvalue()), rows.nbytes
+    assert packed.size * 20 < told
+    check_stream(packed, most=told)
+    with pytest.raises(Refusal, match="unpacks to up to"):
+        check_stream(packed, most=told * 9 // 10)
+    # What is not packed lies there already.
+    check_stream(pa.py_buffer(stream(rows)), most=1)
+
+
+def test_a_file_whose_blocks_unpack_to_too_much_is_refused(tmp_path):
+    pq.write_table(pa.table({"text": ["x" * 1_000_000]}), tmp_path / "few.parquet", compression="zstd")
+    pq.write_table(pa.table({"number": np.zeros(100_000)}), tmp_path / "many.parquet", use_dictionary=False)
+    with pytest.raises(Refusal, match="unpacks to up to"):
+        check_file(pq.ParquetFile(tmp_path / "few.parquet"), 10_000, most=900_000)
+    check_file(pq.ParquetFile(tmp_path / "many.parquet"), 10_000, most=100_000)
+    with pytest.raises(Refusal):
+        check_file(pq.ParquetFile(tmp_path / "many.parquet"), 10_000, most=70_000)
 
 
 def test_damaged_tables_are_answered_or_refused_and_end_no_process(running):

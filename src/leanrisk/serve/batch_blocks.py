@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from leanrisk.serve.batch_sizes import check_file, check_stream
 from leanrisk.serve.refusal import MOST_FAULTS, Refusal
 
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
@@ -20,17 +21,19 @@ BLOCK_ROWS = 16_384
 def blocks_of(asked: IO[bytes], kind: str) -> Iterator[pl.DataFrame]:
     """Yield a file's rows, `BLOCK_ROWS` at a time; raises whatever Arrow and Polars raise for other bytes.
 
-    Columns of a kind that is not read are refused by name (`Refusal`, 422).
+    Columns of a kind that is not read are refused by name (`Refusal`, 422), and pieces that unpack to too much (413).
     """
     # Mapped, so that Arrow reads numbers where they lie.
     asked.flush()
-    source = pa.BufferReader(pa.py_buffer(mmap.mmap(asked.fileno(), 0, access=mmap.ACCESS_READ)))
+    source = pa.py_buffer(mmap.mmap(asked.fileno(), 0, access=mmap.ACCESS_READ))
     batches: Iterable[pa.RecordBatch]
     if kind == PARQUET:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(pa.BufferReader(source))
+        check_file(file, BLOCK_ROWS)
         columns, batches = file.schema_arrow, file.iter_batches(BLOCK_ROWS)
     else:
-        stream = pa.ipc.open_stream(source)
+        check_stream(source)
+        stream = pa.ipc.open_stream(pa.BufferReader(source))
         columns, batches = stream.schema, stream
     _check_kinds(columns)
     for table in _together(_sound(batches)):
