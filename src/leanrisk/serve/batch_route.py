@@ -65,7 +65,7 @@ class BatchRoute:
                 with tempfile.TemporaryFile() as asked:
                     await self._receive(call, asked)
                     rows = await self._checked(seat, blocks_of(asked, kind))
-                    told = await self._answered(call, seat, blocks_of(asked, kind), batch)
+                    told = await self._answered(call, seat, blocks_of(asked, kind, sound=True), batch)
             except OSError as error:
                 reason = f"A batch needs room on the disk while it is scored: there is none ({error.strerror})."
                 raise Refusal(503, "no-room", reason, headers={"retry-after": "10"}) from error
