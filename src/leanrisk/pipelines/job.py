@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ MEMORY = "memory: facts of the rows"
 _ROW = "..row"
 BUNDLE = "bundle"
 """Folder of the deployed model inside a run's folder."""
+_NAMING = {"select": ("keep", "weights"), "synthesize": ("segment",)}
+"""Settings of steps that name columns of the data."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Job:
             dataset = replace(dataset, schema=with_scores(dataset.schema, scores))
         dataset = replace(dataset, schema=_without(dataset.schema, recipe.teacher.columns))
         _check_names(dataset.schema)
+        _check_steps(recipe, dataset)
         parts = split(dataset, recipe.split, seed=seed)
         folder = Path(out)
         check_replaceable(folder / BUNDLE)
@@ -158,6 +162,23 @@ def _check_names(schema: Schema) -> None:
             f"A name that begins with '{PREFIX}' is that of a number read from a text: the table has a column "
             f"'{taken[0]}'. Rename it."
         )
+
+
+def _check_steps(recipe: Recipe, dataset: Dataset) -> None:
+    """Raise `ConfigError` where a step's settings name a column that is none, before anything is trained.
+
+    What an earlier step adds (facts of a memory, numbers read from texts) is not there yet: the step itself checks it.
+    """
+    known = {*dataset.schema.by_name, *dataset.frame.columns}
+    for step in recipe.steps:
+        for key in _NAMING.get(step.technique, ()):
+            told = step.settings.get(key) or ()
+            names = (told,) if isinstance(told, str) else tuple(told)
+            lost = [name for name in names if name not in known and not is_computed(name)]
+            if lost:
+                near = difflib.get_close_matches(lost[0], known, n=1)
+                hint = f" Did you mean '{near[0]}'?" if near else " Check the spelling."
+                raise ConfigError(f"{step.label}.{key} names columns of the data: '{lost[0]}' is none.{hint}")
 
 
 def with_scores(schema: Schema, name: str) -> Schema:
