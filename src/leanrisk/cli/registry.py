@@ -43,7 +43,7 @@ def registry() -> None:
     """Keep versions of a model, and say which one decides."""
 
 
-@app.command()
+@app.command(short_help="Store a bundle as a snapshot and give it a version.")
 def register(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a bundle, or of the run that wrote it.")],
     training: Annotated[
@@ -71,7 +71,7 @@ def register(
         typer.echo(f"Version {version.number}: snapshot {version.snapshot}.")
 
 
-@app.command()
+@app.command(short_help="Let an alias point at a version.")
 def promote(
     version: Named,
     why: Reason,
@@ -87,7 +87,7 @@ def promote(
     _moved(found, row, as_json)
 
 
-@app.command()
+@app.command(short_help="Carry out a promotion that somebody else asked for.")
 def approve(
     alias: Alias = "champion", place: Place = None, who: Who = None, why: Why = "", as_json: AsJson = False
 ) -> None:
@@ -97,7 +97,7 @@ def approve(
     _moved(found, row, as_json)
 
 
-@app.command()
+@app.command(short_help="Let an alias point at what it pointed at before.")
 def rollback(
     why: Reason,
     alias: Alias = "champion",
@@ -112,7 +112,7 @@ def rollback(
     _moved(found, row, as_json)
 
 
-@app.command("list")
+@app.command("list", short_help="Show every version, and what points at it.")
 def list_versions(place: Place = None, as_json: AsJson = False) -> None:
     """Show every version, and which of them the aliases point at."""
     with _opened(place) as opened:
@@ -141,7 +141,7 @@ def list_versions(place: Place = None, as_json: AsJson = False) -> None:
         typer.echo(f"Waiting for a second name: {request.who} asked for {str(request.after)[:_SHORT]} ({request.why}).")
 
 
-@app.command()
+@app.command(short_help="Show the journal: who moved what, when, and why.")
 def history(
     alias: Annotated[str | None, typer.Option(help="Only this alias.")] = None,
     newest: Annotated[int | None, typer.Option(min=1, help="Only so many of the newest rows.")] = None,
@@ -170,7 +170,7 @@ def history(
     stdout().print(table("", ["row", "UTC", "who", "action", "alias", "from", "to", "why"], shown))
 
 
-@app.command("as-of")
+@app.command("as-of", short_help="Say what each alias pointed at in a past minute.")
 def as_of(
     moment: Annotated[str, typer.Argument(metavar="TIME", help="Such as 2026-03-01T14:30+08:00; without a zone: UTC.")],
     place: Place = None,
@@ -193,7 +193,7 @@ def as_of(
         typer.echo(f"{alias}: version {numbers.get(name, '(pruned since)')}, snapshot {name}")
 
 
-@app.command()
+@app.command(short_help="Hash every stored file, and follow the journal.")
 def verify(
     head: Annotated[
         str | None,
