@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.request import urlopen
 
 import numpy as np
@@ -52,6 +52,14 @@ def environment() -> dict[str, str]:
     """Return the environment of every process: this checkout, one thread per library."""
     path = f"{ROOT / 'src'}{os.pathsep}{ROOT}"
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A load that runs, and the file that takes what it finds."""
+
+    process: subprocess.Popen[str]
+    found: IO[str]
 
 
 @contextlib.contextmanager
@@ -93,30 +101,31 @@ def until_ready(one: Served, path: str) -> None:
     raise LeanRiskError(f"A service must be ready within {_START_S:g} s: port {one.port} is not. Read its log.")
 
 
-def begun(asked: Asked) -> subprocess.Popen[str]:
+def begun(asked: Asked) -> Begun:
     """Start a load."""
+    # A file, not a pipe: a full pipe would hold the load up until somebody reads what it found.
+    found = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 -- `ended` closes it
     one = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.serviced.load"],
         cwd=ROOT,
         env=environment(),
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=found,
         text=True,
     )
     assert one.stdin is not None
     one.stdin.write(json.dumps(asdict(asked)))
     one.stdin.close()
-    return one
+    return Begun(one, found)
 
 
-def ended(load: subprocess.Popen[str], asked: Asked) -> Answers:
+def ended(load: Begun, asked: Asked) -> Answers:
     """Return what a load found, when it has."""
-    assert load.stdout is not None
-    text = load.stdout.read()
-    load.stdout.close()
-    if load.wait() != 0:
-        raise LeanRiskError("A load must tell what it found: it failed. Its traceback is above.")
-    told: dict[str, Any] = json.loads(text)
+    with load.found:
+        if load.process.wait() != 0:
+            raise LeanRiskError("A load must tell what it found: it failed. Its traceback is above.")
+        load.found.seek(0)
+        told: dict[str, Any] = json.load(load.found)
     taken = np.array(told["taken"] or [_NEVER_MS])
     good = told["statuses"].get("200", 0)
     lines = [line.split() for line in Path(asked.answers).read_text("ascii").splitlines()] if asked.answers else []

@@ -43,7 +43,7 @@ def measured(place: Path, book: Book, effort: Effort) -> tuple[Figures, list[Bar
         load, process = begun(asked), psutil.Process(one.process.pid)
         moments, resident, swaps = [], [], 0
         every_s, began = effort.soak_requests / 1_500 / effort.soak_swaps, time.monotonic()
-        while load.poll() is None and time.monotonic() - began < asked.seconds:
+        while load.process.poll() is None and time.monotonic() - began < asked.seconds:
             if swaps < effort.soak_swaps and time.monotonic() - began > swaps * every_s:
                 swaps += 1
                 point(two[swaps % 2])
@@ -52,8 +52,6 @@ def measured(place: Path, book: Book, effort: Effort) -> tuple[Figures, list[Bar
             moments.append(time.monotonic() - began)
             resident.append(process.memory_info().rss / 2**20)
             time.sleep(0.1)
-            if load.stdout is not None and swaps >= effort.soak_swaps and time.monotonic() - began > asked.seconds:
-                break
         found = ended(load, asked)
     share, low, high = _growth(np.array(moments), np.array(resident))
     figures: Figures = {
