@@ -42,20 +42,21 @@ def measured(place: Path, book: Book, effort: Effort) -> tuple[Figures, list[Bar
             asked = Asked(one.port, "/score", str(book.records), 600, 16, _RATE, answers=str(answers))
             asked.seconds = effort.rollbacks * 5 + 2 * _BAD_S + 4
             load = begun(asked)
-            taken, began = [], []
+            taken, spans = [], []
             for _ in range(effort.rollbacks):
                 registry.promote(good[1], who="ana", why="again", force=True)
                 _until(one, good[1])
-                began.append(time.time())
+                began = time.time()
                 taken.append(_rolled_back(folder))
                 _until(one, good[0])
+                spans.append((began, time.time()))
             for snapshot in bad:
                 _pointed(registry, snapshot)
                 time.sleep(_BAD_S)
                 _pointed(registry, good[0])
             found = ended(load, asked)
         snapshots = {line[3] for line in found.lines if line[1] == "200"}
-        last = [_last_old(found.lines, good[1], start) for start in began]
+        last = [_last_old(found.lines, good[1], *span) for span in spans]
     finally:
         registry.close()
     figures: Figures = {
@@ -114,13 +115,7 @@ def _until(one: Served, snapshot: str) -> None:
     raise RuntimeError(f"{snapshot} never played")
 
 
-def _last_old(lines: list[list[str]], old: str, began: float) -> float:
+def _last_old(lines: list[list[str]], old: str, began: float, ended: float) -> float:
     """Return the seconds from a rollback's start to the last answer of the old snapshot, before the next promote."""
-    last, gone = began, False
-    for moment, status, _, snapshot in lines:
-        if float(moment) < began or status != "200":
-            continue
-        if snapshot == old and not gone:
-            last = float(moment)
-        gone = gone or (snapshot != old and float(moment) > last + 0.5)
-    return last - began
+    moments = [float(line[0]) for line in lines if line[1] == "200" and line[3] == old]
+    return max((moment for moment in moments if began <= moment <= ended), default=began) - began
