@@ -78,24 +78,20 @@ def sme(
         progress=RichProgress(),
     )
     write_text(schema_file, schema.to_toml())
+    made: dict[str, object] = {"file": str(output), "schema": str(schema_file), "rows": rows, "features": features}
+    made |= {"seed": seed, "bytes": output.stat().st_size, **({} if edges is None else {"edges": str(edges)})}
     if as_json:
-        print_json(
-            {
-                "file": str(output),
-                "schema": str(schema_file),
-                "rows": rows,
-                "features": features,
-                "seed": seed,
-                "bytes": output.stat().st_size,
-                **({} if edges is None else {"edges": str(edges)}),
-            }
-        )
+        print_json(made)
     else:
-        size = output.stat().st_size / 1e6
-        typer.echo(f"{output}: {rows:,} loans, {features} features, {size:,.1f} MB")
-        if edges is not None:
-            typer.echo(f"{edges}: the edge tables that the schema names")
-        typer.echo(f"{schema_file}: the schema; give both to `leanrisk run sme-credit --data FILE --schema FILE`")
+        _tell_loans(output, schema_file, edges, rows=rows, features=features)
+
+
+def _tell_loans(output: Path, schema_file: Path, edges: Path | None, *, rows: int, features: int) -> None:
+    size = output.stat().st_size / 1e6
+    typer.echo(f"{output}: {rows:,} loans, {features} features, {size:,.1f} MB")
+    if edges is not None:
+        typer.echo(f"{edges}: the edge tables that the schema names")
+    typer.echo(f"{schema_file}: the schema; give both to `leanrisk run sme-credit --data FILE --schema FILE`")
 
 
 def _edge_files(edges: Path | None, schema: Path) -> dict[str, str] | None:

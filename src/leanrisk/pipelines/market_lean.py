@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from leanrisk.core.dataset import Dataset
+from leanrisk.core.errors import ModelError
 from leanrisk.core.measurement import Interval, Measurement
 from leanrisk.core.progress import Progress, Silent
 from leanrisk.core.seeding import derived_seed
@@ -171,7 +172,9 @@ class _Told:
 
     def predict(self, frame: pl.DataFrame) -> Floats:
         """Refuse: the teacher answers through the bench."""
-        raise NotImplementedError("The start of a distillation does not predict.")
+        raise ModelError(
+            "The start of a distillation does not predict: the teacher answers through the bench. Ask it there."
+        )
 
     def usual(self) -> None:
         """Return None: it is not served."""
