@@ -16,14 +16,17 @@ from leanrisk.data.read import read_table, to_frame
 _DATED = (Role.FEATURE, Role.PROTECTED, Role.TIME, Role.OUTCOME_TIME)
 
 
-def load(source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = True) -> Dataset:
+def load(
+    source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = True, checked: bool = False
+) -> Dataset:
     """Return the table at `source` as a `Dataset`, checked against `schema` and cast to its kinds.
 
     Raises `DataError` with every fault at once. Extra columns are dropped and the order is the schema's. With
-    `labelled=False`, columns that only training needs may be absent; they come as nulls.
+    `labelled=False`, columns that only training needs may be absent; they come as nulls. `checked`: `check` found no
+    fault in it before, and does not look again.
     """
     frame = read_table(source) if isinstance(source, Path | str) else to_frame(source)
-    faults = check(frame, schema, labelled=labelled)
+    faults = () if checked else check(frame, schema, labelled=labelled)
     if faults:
         raise DataError(faults)
     absent = [column.name for column in schema.columns if column.name not in frame.columns]

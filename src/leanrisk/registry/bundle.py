@@ -79,15 +79,15 @@ class Bundle:
         parts = (file for part in (MEMORY, TEXT) for file in (self.folder / part).rglob("*"))
         return own + sum(file.stat().st_size for file in parts if file.is_file())
 
-    def score(self, table: Any, *, threads: int = 1) -> npt.NDArray[np.float32]:
+    def score(self, table: Any, *, threads: int = 1, checked: bool = False) -> npt.NDArray[np.float32]:
         """Return the probability of bad (regression: the value) per row, float32 (rows,), whatever the threads.
 
         `table`: a polars, pandas or Arrow table, or a mapping of columns, with the raw columns by name; their order and
         further columns do not matter. With a memory each row is told what was known before its own decision time. A
         text that cannot be read is missing (`read_texts` counts them). Raises `DataError` with every missing or
-        re-typed column at once.
+        re-typed column at once; where the table was `checked` before (`check`), it is not looked at again.
         """
-        rows = load(to_frame(table), self._scoring_schema, labelled=False)
+        rows = load(to_frame(table), self._scoring_schema, labelled=False, checked=checked)
         if self._text_columns:
             rows = replace(rows, frame=self.texts.beside(rows.frame))
         if self.memory is not None:

@@ -162,7 +162,7 @@ class BatchRoute:
 
     def _scored(self, seat: Seat, batch: str, block: pl.DataFrame, start: int) -> pa.Table:
         try:
-            probability = seat.scorer.many(block, threads=1)
+            probability = seat.scorer.many(block, threads=1, checked=True)
         except DataError as error:
             # What only shows while a row is read, such as a decision time that the memory lacks.
             hidden = self._desk.hidden(seat)

@@ -41,9 +41,10 @@ class Scorer:
         """Raise `DataError` with every missing or re-typed column of a table, and every one with infinite values."""
         self.bundle.check(table)
 
-    def many(self, table: Any, *, threads: int = 2) -> npt.NDArray[np.float32]:
+    def many(self, table: Any, *, threads: int = 2, checked: bool = False) -> npt.NDArray[np.float32]:
         """Return the answers for a table (or a mapping of columns), float32 (rows,), the same bits as `one` gives.
 
-        Blocks of rows go to `threads` threads. Raises `DataError` with every missing or re-typed column.
+        Blocks of rows go to `threads` threads. Raises `DataError` with every missing or re-typed column;
+        where the table was `checked` before (`check`), it is not looked at again.
         """
-        return self.bundle.score(table, threads=threads)
+        return self.bundle.score(table, threads=threads, checked=checked)
