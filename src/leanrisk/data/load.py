@@ -16,9 +16,7 @@ from leanrisk.data.read import read_table, to_frame
 _DATED = (Role.FEATURE, Role.PROTECTED, Role.TIME, Role.OUTCOME_TIME)
 
 
-def load(
-    source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = True, checked: bool = False
-) -> Dataset:
+def load(source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = True, checked: bool = False) -> Dataset:
     """Return the table at `source` as a `Dataset`, checked against `schema` and cast to its kinds.
 
     Raises `DataError` with every fault at once. Extra columns are dropped and the order is the schema's. With

@@ -237,8 +237,8 @@ def _codes(column: pl.Series, levels: pl.Enum) -> pl.Series:
         text = level_text(column)
     except pl.exceptions.PolarsError as error:
         raise DataError(not_a_level(column.name, column.drop_nulls()[0])) from error
-    codes = text.cast(levels, strict=False).to_physical().cast(pl.Int64) + FIRST_LEVEL
-    return codes.set(codes.is_null(), UNSEEN).set(text.is_null(), MISSING)
+    codes = (text.cast(levels, strict=False).to_physical().cast(pl.Int64) + FIRST_LEVEL).fill_null(UNSEEN)
+    return codes.set(text.is_null(), MISSING) if text.null_count() else codes
 
 
 def _days_of(column: pl.Series) -> npt.NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import polars as pl
@@ -18,8 +19,8 @@ ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.
 BLOCK_ROWS = 16_384
 
 
-def blocks_of(asked: IO[bytes], kind: str, *, sound: bool = False) -> Iterator[pl.DataFrame]:
-    """Yield a file's rows, `BLOCK_ROWS` at a time; raises whatever Arrow and Polars raise for other bytes.
+def blocks_of(asked: IO[bytes], kind: str, *, sound: bool = False) -> Iterator[pa.Table]:
+    """Yield a file's rows, `BLOCK_ROWS` at a time, for `frame_of`; raises whatever Arrow raises for other bytes.
 
     Columns of a kind that is not read are refused by name (`Refusal`, 422), and pieces that unpack to too much (413).
     `sound`: the file was read to its end before, so that nobody has to look into it again.
@@ -40,32 +41,39 @@ def blocks_of(asked: IO[bytes], kind: str, *, sound: bool = False) -> Iterator[p
         columns, batches = stream.schema, stream
     if not sound:
         _check_kinds(columns)
-    for table in _together(batches if sound else _sound(batches)):
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        yield frame.rechunk()
+    yield from _together(batches)
 
 
-def next_block(blocks: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
+def next_block(blocks: Iterator[pa.Table]) -> pa.Table | None:
     """Return the next block, None after the last; raises `Refusal` (400) for bytes that are no table."""
-    try:
+    with _whole():
         return next(blocks, None)
+
+
+def frame_of(block: pa.Table, *, sound: bool = False) -> pl.DataFrame:
+    """Return a block as a frame; raises `Refusal` (400) for bytes that are no table.
+
+    Every offset, index and text in it is looked at before: Arrow trusts them as they come, and so does whoever reads
+    them; a wrong one would end the process. `sound`: that was done before.
+    """
+    with _whole():
+        if not sound:
+            block.validate(full=True)
+        frame = pl.from_arrow(block)
+        assert isinstance(frame, pl.DataFrame)
+        return frame.rechunk()
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    try:
+        yield
     except Refusal:
         raise
     except (Exception, pl.exceptions.PanicException) as error:
         # Arrow and Polars raise errors of many kinds for bytes that are no table; none is the service's fault.
         what = json.dumps(f"{type(error).__name__}: {error}"[:200])
         raise Refusal(400, "not-a-table", f"A batch must be whole and readable: {what}.") from error
-
-
-def _sound(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the batches after looking at every offset, index and text in them.
-
-    Arrow trusts them as they come, and so does whoever reads them: a wrong one would end the process.
-    """
-    for batch in batches:
-        batch.validate(full=True)
-        yield batch
 
 
 def _check_kinds(columns: pa.Schema) -> None:

@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 
 from leanrisk.core.errors import DataError, Fault
-from leanrisk.serve.batch_blocks import ARROW, PARQUET, blocks_of, next_block
+from leanrisk.serve.batch_blocks import ARROW, PARQUET, blocks_of, frame_of, next_block
 from leanrisk.serve.call import Answer, Call
 from leanrisk.serve.follower import stopped
 from leanrisk.serve.lineup import Seat
@@ -90,24 +90,24 @@ class BatchRoute:
                 break
         asked.seek(0)
 
-    async def _checked(self, seat: Seat, blocks: Iterator[pl.DataFrame]) -> int:
+    async def _checked(self, seat: Seat, blocks: Iterator[pa.Table]) -> int:
         """Return the number of rows; raises `Refusal` for what is wrong before any row is scored, let alone kept."""
         rows = 0
         async with aclosing(self._in_order(blocks, partial(self._check, seat))) as checked:
-            async for block, _, _ in checked:
-                rows += block.height
+            async for _, count in checked:
+                rows += count
         if not rows:
             raise Refusal(422, "no-rows", "A batch has at least one row: this one has none.")
         return rows
 
-    async def _answered(self, call: Call, seat: Seat, blocks: Iterator[pl.DataFrame], batch: str) -> IO[bytes]:
+    async def _answered(self, call: Call, seat: Seat, blocks: Iterator[pa.Table], batch: str) -> IO[bytes]:
         """Return a file with the answers of all rows, after all of them are kept."""
         told: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
         keeping: asyncio.Task[None] | None = None
         try:
             with pa.ipc.new_stream(told, _TOLD.with_metadata({"snapshot": seat.snapshot})) as writer:
                 async with aclosing(self._in_order(blocks, partial(self._scored, seat, batch))) as scored:
-                    async for block, start, table in scored:
+                    async for start, (block, table) in scored:
                         # The log takes a block while the next ones are scored; an answer leaves after all are kept.
                         if keeping is not None:
                             await keeping
@@ -123,30 +123,32 @@ class BatchRoute:
         return told
 
     async def _in_order(
-        self, blocks: Iterator[pl.DataFrame], work: Callable[[pl.DataFrame, int], _Done]
-    ) -> AsyncGenerator[tuple[pl.DataFrame, int, _Done]]:
-        """Yield each block, its first row's number and what `work` makes of them; meanwhile it works on the next ones.
+        self, blocks: Iterator[pa.Table], work: Callable[[pa.Table, int], _Done]
+    ) -> AsyncGenerator[tuple[int, _Done]]:
+        """Yield each block's first row's number and what `work` makes of the two; meanwhile it works on the next ones.
 
         Raises `Refusal` beyond as many rows as a batch may have.
         """
-        ahead: deque[tuple[pl.DataFrame, int, asyncio.Future[_Done]]] = deque()
+        ahead: deque[tuple[int, asyncio.Future[_Done]]] = deque()
         loop, start, most = asyncio.get_running_loop(), 0, self._config.limits.batch_rows
         block = await asyncio.to_thread(next_block, blocks)
         try:
             while block is not None or ahead:
                 if block is None or len(ahead) > _THREADS:
-                    first, place, done = ahead.popleft()
-                    yield first, place, await done
+                    place, done = ahead.popleft()
+                    yield place, await done
                     continue
-                if start + block.height > most:
+                if start + block.num_rows > most:
                     raise Refusal(413, "too-many-rows", f"A batch has up to {most:,} rows. Cut it up.")
-                ahead.append((block, start, loop.run_in_executor(self._pool, work, block, start)))
-                start += block.height
+                ahead.append((start, loop.run_in_executor(self._pool, work, block, start)))
+                start += block.num_rows
                 block = await asyncio.to_thread(next_block, blocks)
         finally:
-            await asyncio.gather(*(done for _, _, done in ahead), return_exceptions=True)
+            await asyncio.gather(*(done for _, done in ahead), return_exceptions=True)
 
-    def _check(self, seat: Seat, block: pl.DataFrame, start: int) -> None:
+    def _check(self, seat: Seat, table: pa.Table, start: int) -> int:
+        """Return the number of rows; raises `Refusal` with what is wrong."""
+        block = frame_of(table)
         unknown = [name for name in block.columns if name not in seat.known]
         refused = unknown if self._config.unknown is Further.REFUSE else []
         lost = [name for name in self._config.required if name not in block.columns or block[name].null_count() > 0]
@@ -159,8 +161,11 @@ class BatchRoute:
             raise _faulty(
                 column_faults(found, unknown=refused, lost=lost, sensitive=self._desk.hidden(seat)), start, block.height
             )
+        return block.height
 
-    def _scored(self, seat: Seat, batch: str, block: pl.DataFrame, start: int) -> pa.Table:
+    def _scored(self, seat: Seat, batch: str, table: pa.Table, start: int) -> tuple[pl.DataFrame, pa.Table]:
+        """Return the rows, and what is told of each."""
+        block = frame_of(table, sound=True)
         try:
             probability = seat.scorer.many(block, threads=1, checked=True)
         except DataError as error:
@@ -174,8 +179,8 @@ class BatchRoute:
         # Through polars: pyarrow's own reading of lists imports pandas where that is installed.
         told = pl.DataFrame({"probability": probability, "points": points, "decision": verdicts})
         ids = pl.format(f"{batch}:{{}}", pl.int_range(start, start + block.height)).alias("decision_id")
-        table = told.select(ids, "probability", "points", "decision").to_arrow(compat_level=pl.CompatLevel.oldest())
-        return table.cast(_TOLD.with_metadata({"snapshot": seat.snapshot}))
+        answers = told.select(ids, "probability", "points", "decision").to_arrow(compat_level=pl.CompatLevel.oldest())
+        return block, answers.cast(_TOLD.with_metadata({"snapshot": seat.snapshot}))
 
     async def _keep(self, call: Call, seat: Seat, block: pl.DataFrame, table: pa.Table, batch: str, start: int) -> None:
         kept = Block(
