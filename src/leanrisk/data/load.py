@@ -27,14 +27,15 @@ def load(source: Path | str | pl.DataFrame, schema: Schema, *, labelled: bool = 
     faults = () if checked else check(frame, schema, labelled=labelled)
     if faults:
         raise DataError(faults)
-    absent = [column.name for column in schema.columns if column.name not in frame.columns]
-    frame = frame.with_columns(pl.lit(None).alias(name) for name in absent)
     known = None if schema.memory is None else schema.memory.known
-    frame = frame.with_columns(
+    there = frozenset(frame.columns)
+    readable = [
         _readable(frame[column.name], column, dated=column.role in _DATED or column.name == known)
+        if column.name in there
+        else pl.Series(column.name, [None], dtype=pl.Null).new_from_index(0, frame.height)
         for column in schema.columns
-    )
-    return Dataset(conform(frame, schema), schema)
+    ]
+    return Dataset(conform(pl.DataFrame(readable), schema), schema)
 
 
 def _readable(values: pl.Series, column: Column, *, dated: bool) -> pl.Series:

@@ -87,7 +87,8 @@ class Bundle:
         text that cannot be read is missing (`read_texts` counts them). Raises `DataError` with every missing or
         re-typed column at once; where the table was `checked` before (`check`), it is not looked at again.
         """
-        rows = load(to_frame(table), self._scoring_schema, labelled=False, checked=checked)
+        frame = table if isinstance(table, pl.DataFrame) else to_frame(table)
+        rows = load(frame, self._scoring_schema, labelled=False, checked=checked)
         if self._text_columns:
             rows = replace(rows, frame=self.texts.beside(rows.frame))
         if self.memory is not None:
