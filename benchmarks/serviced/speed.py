@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import psutil
+
 from benchmarks.runner import Bar
 from benchmarks.serviced.books import Book
 from benchmarks.serviced.effort import Effort, Figures
@@ -22,6 +24,8 @@ from leanrisk.registry.pyfunc import write_model
 
 _PER_S, _P99_MS, _ROWS_PER_S = 1_500.0, 15.0, 100_000.0
 _CONNECTIONS = 32
+_IDLE, _IDLE_WITHIN_S = 10.0, 15.0
+"""Percent of a core below which a process counts as idle, and the seconds that it is waited for."""
 _BATCHES = 5
 """Batches of a round, after a first one that is not counted: it finds no memory of its own yet."""
 
@@ -45,10 +49,11 @@ def measured(place: Path, book: Book, effort: Effort) -> tuple[Figures, list[Bar
             for name, (one, bodies, path) in sides.items():
                 asked = Asked(one.port, path, str(bodies), effort.seconds / (1 if name == "score" else 2), _CONNECTIONS)
                 found.setdefault(f"{name}_full", []).append(loaded(asked))
+                _until_idle(one)
                 if name == "score":
                     asked.rate = _PER_S / 2
                     found.setdefault("score_half", []).append(loaded(asked))
-            batches += [_batch(ours, book) for _ in range(_BATCHES + 1)][1:]
+                    batches += [_batch(ours, book) for _ in range(_BATCHES + 1)][1:]
     figures: Figures = {}
     for name, each in found.items():
         figures[f"{name}_requests_per_s"] = round(statistics.median(one.per_s for one in each), 1)
@@ -74,6 +79,13 @@ def flush_ms(place: Path) -> float:
         taken.append(time.perf_counter() - began)
     os.close(file)
     return round(1e3 * statistics.median(taken), 3)
+
+
+def _until_idle(one: Served) -> None:
+    """Return once a process has answered what was still asked of it, so that the next one has the machine."""
+    process, end = psutil.Process(one.process.pid), time.monotonic() + _IDLE_WITHIN_S
+    while process.cpu_percent(0.3) > _IDLE and time.monotonic() < end:
+        pass
 
 
 def _batch(ours: Served, book: Book) -> float:

@@ -12,6 +12,7 @@ from leanrisk.core.errors import DataError
 from leanrisk.core.schema import Column, Kind, Role, Schema
 from leanrisk.data.contract import MIN_ROWS, check
 from leanrisk.data.load import load
+from leanrisk.data.read import to_frame
 
 SCHEMA = Schema(
     (
@@ -76,6 +77,23 @@ def test_a_sound_table_has_no_fault() -> None:
 )
 def test_each_fault_has_its_code_and_names_its_column(columns: dict[str, Any], fault: tuple[str, str]) -> None:
     assert faults(table(**columns)) == {fault}
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([np.inf, -np.inf], True),
+        ([np.inf, np.nan], True),
+        ([np.nan, None], False),
+        # Their sum is beyond 32 bits; they are not.
+        ([3e38, 3e38], False),
+    ],
+)
+def test_infinite_values_are_found_whatever_they_add_up_to(values: list[float | None], found: bool) -> None:
+    frame = to_frame(pl.DataFrame({"amount": pl.Series([*values, *[1.0] * (ROWS - 2)], dtype=pl.Float32)}))
+    assert frame["amount"].null_count() == sum(value is None or bool(np.isnan(value)) for value in values)
+    asked = table().with_columns(frame["amount"])
+    assert faults(asked) == ({("infinite", "amount")} if found else set())
 
 
 def test_all_faults_come_at_once() -> None:
