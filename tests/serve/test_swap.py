@@ -90,7 +90,7 @@ def test_promotions_failures_and_a_rollback_under_load(house):
     graph.chmod(0o644)
     graph.write_bytes(graph.read_bytes()[:-1] + b"?")
     house.promote(first)
-    # So seldom that only the change of the journal's file can be why it follows.
+    # So seldom that only a glance at the journal can be why it follows.
     settings = f'poll_s = 600\nregistry = "{house.folder / "registry"}"\n'
     with served(house.folder, settings) as one, load(one) as answers:
         client = one.client()

@@ -118,14 +118,6 @@ def reaching(place: Engine | URL) -> Iterator[None]:
         ) from None
 
 
-def files_of(engine: Engine) -> tuple[Path, ...]:
-    """Return the files that a commit changes: SQLite's database and its write-ahead log; none for a server."""
-    if engine.dialect.name != "sqlite":
-        return ()
-    file = Path(str(engine.url.database))
-    return file, file.with_name(f"{file.name}-wal")
-
-
 def shown(place: Engine | URL | str | Path) -> str:
     """Return a database's URL as it may stand in a message or a log: with `***` in place of every secret."""
     url = place.url if isinstance(place, Engine) else place if isinstance(place, URL) else _parsed(place)

@@ -1,4 +1,4 @@
-"""Keeps a line-up where the journal says it should be: by a push, when the journal's file changes, and every second."""
+"""Keeps a line-up where the journal says it should be: by a push, when the journal is written, and every second."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from leanrisk.core.errors import LeanRiskError
 from leanrisk.serve.json_log import JsonLog
 from leanrisk.serve.lineup import Lineup, Seat
 from leanrisk.serve.metrics import Metrics
-from leanrisk.serve.protocols import Pointers, Store
+from leanrisk.serve.protocols import Glances, Pointers, Store
 
 _GLANCE_S = 0.05
-"""How often the journal's files are glanced at: a second earlier is a second less of a model that was rolled back."""
+"""How often the journal is glanced at: a second earlier is a second less of a model that was rolled back."""
 _AGAIN_S = 30.0
 """How long a snapshot that failed is left alone before it is tried again; a push tries at once."""
 
@@ -39,7 +38,7 @@ class Outcome:
 class Follower:
     """Moves the seats of `aliases`; a snapshot that fails leaves the old one there, told by a metric and a log line.
 
-    `files`: those that change with the journal, where it lies on this host.
+    `commits`: glanced at between two looks, where the journal's database tells of them.
     """
 
     def __init__(
@@ -51,9 +50,9 @@ class Follower:
         aliases: Sequence[str],
         metrics: Metrics,
         log: JsonLog,
-        files: Sequence[Path] = (),
+        commits: Glances | None = None,
     ) -> None:
-        self._lineup, self._pointers, self._store, self._files = lineup, pointers, store, tuple(files)
+        self._lineup, self._pointers, self._store, self._commits = lineup, pointers, store, commits
         self._aliases, self._metrics, self._log = tuple(aliases), metrics, log
         self._failed: dict[str, tuple[str, float]] = {}
         for alias in self._aliases:
@@ -75,9 +74,9 @@ class Follower:
             return [outcome for alias in self._aliases if (outcome := await self._moved(alias, pointers, insist))]
 
     async def follow(self, every_s: float) -> None:
-        """Look every `every_s` and whenever the files change, until cancelled; no failure ends it."""
+        """Look every `every_s` and at every commit that is told, until cancelled; no failure ends it."""
         while True:
-            seen = self._stamps()
+            seen = await self._version()
             # What came before this look shows in it; what comes while it lasts differs from `seen`.
             try:
                 await self.look()
@@ -85,11 +84,11 @@ class Follower:
                 self._metrics.journal_failures.inc()
                 self._log.error("follow-failed", error=f"{type(error).__name__}: {error}")
             until = time.monotonic() + every_s
-            while (left := until - time.monotonic()) > 0 and self._stamps() == seen:
-                await asyncio.sleep(min(left, _GLANCE_S) if self._files else left)
+            while (left := until - time.monotonic()) > 0 and await self._version() == seen:
+                await asyncio.sleep(left if self._commits is None else min(left, _GLANCE_S))
 
-    def _stamps(self) -> list[tuple[int, int] | None]:
-        return [_stamp(file) for file in self._files]
+    async def _version(self) -> int | None:
+        return None if self._commits is None else await asyncio.to_thread(self._commits.version)
 
     async def _moved(self, alias: str, pointers: Mapping[str, str], insist: bool) -> Outcome | None:
         wanted, seat = pointers.get(alias), self._lineup.seat(alias)
@@ -139,14 +138,6 @@ class Follower:
         if self._away:
             self._log.info("journal-back")
         self._away = False
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 async def stopped(task: asyncio.Task[Any] | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from leanrisk.records.database import files_of
+from leanrisk.records.commits import Commits
 from leanrisk.registry.place import RegistryConfig
 from leanrisk.serve.decision_store import DecisionStore
 from leanrisk.serve.durable_log import DurableLog
@@ -24,9 +24,15 @@ def opened_service(config: ServeConfig, *, lines: JsonLog | None = None) -> Serv
         service.seat(Path(config.bundle))
     else:
         registry = RegistryConfig.read(config.registry)
-        files = files_of(registry.journal.engine)
+        journal = registry.journal
+        commits = Commits(journal.engine)
         service = Service(
-            config, log, pointers=registry.journal, store=registry.store, journal_files=files, lines=lines
+            config,
+            log,
+            pointers=journal,
+            store=registry.store,
+            commits=commits if commits.told else None,
+            lines=lines,
         )
     log.told, log.lines = service.metrics.flushed, lines
     return service

@@ -101,6 +101,14 @@ class Pointers(Protocol):
         ...
 
 
+class Glances(Protocol):
+    """Tells cheaply that the journal may have changed (`records.commits.Commits`)."""
+
+    def version(self) -> int | None:
+        """Return a number that is another one once something was committed; None where that is not told."""
+        ...
+
+
 class Store(Protocol):
     """Where snapshots lie (`registry.snapshots.Snapshots`)."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from leanrisk.serve.json_log import JsonLog
 from leanrisk.serve.keys import KeyFile
 from leanrisk.serve.lineup import Lineup, Seat
 from leanrisk.serve.metrics import Metrics
-from leanrisk.serve.protocols import DecisionLog, Pointers, Store
+from leanrisk.serve.protocols import DecisionLog, Glances, Pointers, Store
 from leanrisk.serve.rates import Rates
 from leanrisk.serve.scoring_desk import ScoringDesk
 from leanrisk.serve.settings import CHAMPION, ServeConfig
@@ -28,7 +28,7 @@ from leanrisk.serve.shadow_blocks import ShadowBlocks
 class Service:
     """Everything behind the routes. `pointers` and `store` are None where one bundle is served, without a registry.
 
-    `journal_files`: files of this host that change with the pointers, none where a database server holds them.
+    `commits`: glances at the pointers' database, None where a server holds them.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Service:
         *,
         pointers: Pointers | None = None,
         store: Store | None = None,
-        journal_files: Sequence[Path] = (),
+        commits: Glances | None = None,
         lines: JsonLog | None = None,
     ) -> None:
         self.config, self.log = config, log
@@ -68,7 +68,7 @@ class Service:
                 aliases=aliases,
                 metrics=self.metrics,
                 log=self.lines,
-                files=journal_files,
+                commits=commits,
             )
         self._tasks: list[asyncio.Task[Any]] = []
 
