@@ -37,17 +37,14 @@ class FrontEnd:
     def add_to(self, graph: GraphBuilder) -> str:
         """Add the front end for the graph inputs `numeric` and `category`; return tokens (rows, tokens, width + 1)."""
         table = _Table.of(graph, self.table, TableLayout.of(self.fields).runs, self.plan)
-        parts = []
-        if self.fields.numeric:
-            parts.append(self._numbers(graph, table))
-        if self.fields.category:
-            parts.append(self._categories(graph, table))
-        tokens = parts[0] if len(parts) == 1 else graph.op("Add", *parts)
+        read = [self._numbers(graph, table)] if self.fields.numeric else []
+        tokens = self._with_categories(graph, table, read) if self.fields.category else read[0]
         return tokens if table.columns is None else graph.op("Mul", tokens, table.columns)
 
     def _numbers(self, graph: GraphBuilder, table: _Table) -> str:
-        count = len(self.fields.numeric)
-        places, present = _padded(np.array(self.lookup_tokens[: 2 * count : 2]), self.tokens)
+        """Add the tokens that read numbers: the first ones, as numbers come before categories."""
+        owner = self._owner[: len(self.fields.numeric)]
+        places, present = _padded(owner, int(owner.max()) + 1)
         tokens, depth = present.shape
         read = add_search(graph, self.fields.numeric, places, present)
         # What stands on an empty place counts nothing: its whole is zero, and so is its share.
@@ -60,14 +57,23 @@ class FrontEnd:
         index = graph.op("Squeeze", graph.op("Concat", read.row, above, axis=3), graph.constant([2]))
         return graph.op("Squeeze", graph.op("MatMul", weight, table.read(graph, index)), graph.constant([2]))
 
-    def _categories(self, graph: GraphBuilder, table: _Table) -> str:
-        numbers = len(self.fields.numeric)
-        owner = np.array(self.lookup_tokens[2 * numbers :])
-        starts = np.array(TableLayout.of(self.fields).starts[numbers:], dtype=np.int64)
-        read = table.read(graph, graph.op("Add", "category", graph.constant(starts)))
-        # One row for each token: which look-ups it sums, and with what factor.
-        sums = (owner == np.arange(self.tokens)[:, None]) * table.factors[numbers:]
-        return graph.op("MatMul", graph.constant(sums.astype(np.float32)), read)
+    def _with_categories(self, graph: GraphBuilder, table: _Table, numbers: list[str]) -> str:
+        """Add the rows that categories read, and sum them into all tokens, with what `numbers` has of those."""
+        count = len(self.fields.numeric)
+        starts = np.array(TableLayout.of(self.fields).starts[count:], dtype=np.int64)
+        read = [*numbers, table.read(graph, graph.op("Add", "category", graph.constant(starts)))]
+        # One row for each token: itself, as far as numbers fill it, and which look-ups it sums, with what factor.
+        token = np.arange(self.tokens)[:, None]
+        sums = (self._owner[count:] == token) * table.factors[count:]
+        itself = token == np.arange(self._owner[count - 1] + 1) if count else sums[:, :0]
+        together = graph.constant(np.hstack([itself, sums]).astype(np.float32))
+        return graph.op("MatMul", together, read[0] if len(read) == 1 else graph.op("Concat", *read, axis=1))
+
+    @property
+    def _owner(self) -> npt.NDArray[np.int64]:
+        """The token of each field; a number's two look-ups are of one token."""
+        pairs = 2 * len(self.fields.numeric)
+        return np.array([*self.lookup_tokens[:pairs:2], *self.lookup_tokens[pairs:]])
 
 
 @dataclass(frozen=True)
