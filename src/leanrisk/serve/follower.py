@@ -75,19 +75,27 @@ class Follower:
 
     async def follow(self, every_s: float) -> None:
         """Look every `every_s` and at every commit that is told, until cancelled; no failure ends it."""
-        while True:
-            seen = await self._version()
-            # What came before this look shows in it; what comes while it lasts differs from `seen`.
-            try:
-                await self.look()
-            except Exception as error:
-                self._metrics.journal_failures.inc()
-                self._log.error("follow-failed", error=f"{type(error).__name__}: {error}")
-            until = time.monotonic() + every_s
-            while (left := until - time.monotonic()) > 0 and await self._version() == seen:
-                await asyncio.sleep(left if self._commits is None else min(left, _GLANCE_S))
+        try:
+            while True:
+                try:
+                    await self._round(every_s)
+                except Exception as error:
+                    self._metrics.journal_failures.inc()
+                    self._log.error("follow-failed", error=f"{type(error).__name__}: {error}")
+                    await asyncio.sleep(every_s)
+        finally:
+            if self._commits is not None:
+                self._commits.close()
 
-    async def _version(self) -> int | None:
+    async def _round(self, every_s: float) -> None:
+        seen = await self._glance()
+        # What came before this look shows in it; what comes while it lasts differs from `seen`.
+        await self.look()
+        until = time.monotonic() + every_s
+        while (left := until - time.monotonic()) > 0 and await self._glance() == seen:
+            await asyncio.sleep(left if self._commits is None else min(left, _GLANCE_S))
+
+    async def _glance(self) -> int | None:
         return None if self._commits is None else await asyncio.to_thread(self._commits.version)
 
     async def _moved(self, alias: str, pointers: Mapping[str, str], insist: bool) -> Outcome | None:

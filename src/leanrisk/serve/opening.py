@@ -25,15 +25,8 @@ def opened_service(config: ServeConfig, *, lines: JsonLog | None = None) -> Serv
     else:
         registry = RegistryConfig.read(config.registry)
         journal = registry.journal
-        commits = Commits(journal.engine)
-        service = Service(
-            config,
-            log,
-            pointers=journal,
-            store=registry.store,
-            commits=commits if commits.told else None,
-            lines=lines,
-        )
+        commits = Commits.of(journal.engine)
+        service = Service(config, log, pointers=journal, store=registry.store, commits=commits, lines=lines)
     log.told, log.lines = service.metrics.flushed, lines
     return service
 

@@ -105,7 +105,11 @@ class Glances(Protocol):
     """Tells cheaply that the journal may have changed (`records.commits.Commits`)."""
 
     def version(self) -> int | None:
-        """Return a number that is another one once something was committed; None where that is not told."""
+        """Return a number that is another one once something was committed; None where it is away."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what glances hold; there may be another one."""
         ...
 
 

@@ -28,7 +28,7 @@ from leanrisk.serve.shadow_blocks import ShadowBlocks
 class Service:
     """Everything behind the routes. `pointers` and `store` are None where one bundle is served, without a registry.
 
-    `commits`: glances at the pointers' database, None where a server holds them.
+    `commits`: glances at the pointers' database, None where that is a server.
     """
 
     def __init__(
